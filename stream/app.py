@@ -1,0 +1,164 @@
+"""The Faust app: one agent over the owned inputs, two tables, the bundle transport, our settings.
+
+What is turned off, and why: the web server (it shows table data on all interfaces), waiting for empty streams (an
+unacked bundle would hang every rebalance), topic declaration at run time (topics are pre-created and checked).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import faust
+
+from stream.errors import FatalError
+from stream.events import OWNED_TOPICS
+from stream.kafka_client import faust_credentials
+from stream.sender import SendAbandonedError
+from stream.settings import Settings
+from stream.stores.backend import PartitionStore
+from stream.stores.table import ChangelogTable
+from stream.transport import BundleSettings, PositionCheck, TransportObserver, bundle_transport
+
+USER_BEHAVIOUR = "user-behaviour"
+USER_SCORES = "user-scores"
+#: Bundles (not records) that may wait in front of the agent.
+_BUFFERED_BUNDLES = 16
+#: Records that one fetch may give: a bundle for each partition and topic.
+_POLL_RECORDS = 16_000
+_FETCH_BYTES = 4 * 1024 * 1024
+
+
+class FoldBundle(Protocol):
+    """Makes a bundle durable; see ``stream.ingest.Folder.fold``."""
+
+    async def __call__(self, topic: str, partition: int, records: Any, abandoned: Callable[[], bool]) -> None:
+        """Fold a bundle, or raise without any of it being acknowledged."""
+        ...
+
+
+class AppHooks(NamedTuple):
+    """What the app calls."""
+
+    fold: FoldBundle
+    check_positions: PositionCheck
+    observer: TransportObserver
+    #: From here on nothing may be scored; called from the consumer's thread.
+    rebalance_started: Callable[[], None]
+    #: State is complete for these partitions, delivery goes on.
+    rebalance_ended: Callable[[set[int]], None]
+    #: Partitions are going: send what is in hand, under a short deadline.
+    revoked: Callable[[], Any]
+    recovered: Callable[[], None]
+    failed: Callable[[BaseException], None]
+
+
+class StreamApp(faust.App):
+    """A Faust app that tells us when it may work."""
+
+    hooks: AppHooks
+
+    def on_rebalance_start(self) -> None:
+        """Faust calls this as the first thing of a rebalance, in the consumer's thread."""
+        self.hooks.rebalance_started()
+        super().on_rebalance_start()
+
+    def on_rebalance_end(self) -> None:
+        """Faust calls this when tables are recovered and inputs flow again."""
+        super().on_rebalance_end()
+        self.hooks.rebalance_ended(self.input_partitions())
+
+    def input_partitions(self) -> set[int]:
+        """Partitions of the owned inputs that this worker holds."""
+        return {tp.partition for tp in self.consumer.assignment() if tp.topic in OWNED_TOPICS}
+
+
+def changelog_topic(app_id: str, table: str) -> str:
+    """Faust's name of a table's changelog."""
+    return f"{app_id}-{table}-changelog"
+
+
+def build_app(
+    settings: Settings, hooks: AppHooks, behaviour: PartitionStore, scores: PartitionStore
+) -> StreamApp:
+    """The app, ready to be started; call it inside the running event loop."""
+    kafka = settings.kafka
+    settings.store.directory.mkdir(parents=True, exist_ok=True)
+    servers = [f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")]
+    app = StreamApp(
+        settings.app_id,
+        broker=servers,
+        broker_credentials=faust_credentials(kafka),
+        store="memory://",
+        datadir=str(settings.store.directory / "faust"),
+        web_enabled=False,
+        processing_guarantee="at_least_once",
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_partitions=kafka.partitions,
+        topic_replication_factor=kafka.replication_factor,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        table_standby_replicas=0,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=_BUFFERED_BUNDLES,
+        broker_session_timeout=kafka.session_timeout_seconds,
+        broker_rebalance_timeout=max(kafka.rebalance_timeout_seconds, kafka.session_timeout_seconds),
+        broker_heartbeat_interval=min(1.0, kafka.session_timeout_seconds / 3),
+        broker_request_timeout=max(kafka.request_timeout_seconds, kafka.session_timeout_seconds),
+        broker_commit_interval=kafka.commit_interval_seconds,
+        broker_max_poll_records=_POLL_RECORDS,
+        consumer_max_fetch_size=_FETCH_BYTES,
+        consumer_auto_offset_reset="earliest",
+        producer_request_timeout=kafka.request_timeout_seconds,
+        recovery_consistency_check=True,
+    )
+    app.hooks = hooks
+    bundles = BundleSettings(
+        frozenset(OWNED_TOPICS), kafka.bundle_records, hooks.check_positions, hooks.observer
+    )
+    app.transport = bundle_transport(bundles)(app.conf.broker_consumer, app, loop=None)
+    for name, store in ((USER_BEHAVIOUR, behaviour), (USER_SCORES, scores)):
+        table = ChangelogTable(
+            app, name=name, partitions=kafka.partitions, store=store, on_recovered=hooks.recovered
+        )
+        app.tables.add(table)
+    app.on_partitions_revoked.connect(_revoked_handler(hooks))
+    inputs = app.topic(*OWNED_TOPICS, key_type=bytes, value_type=bytes, partitions=kafka.partitions)
+    app.agent(inputs, concurrency=1, name="fold")(fold_agent(app))
+    return app
+
+
+def fold_agent(app: StreamApp) -> Callable[[Any], Any]:
+    """The agent: each bundle is acked once it is durable, and nothing is ever raised or yielded.
+
+    Faust acknowledges and loses an event whose agent raises; and it sends what an agent yields to a topic that the
+    record's headers may name.
+    """
+
+    async def fold(stream: Any) -> None:
+        async for event in stream.noack().events():
+            message = event.message
+            generation = message.generation_id
+
+            def abandoned(generation: int = generation) -> bool:
+                return bool(app.rebalancing or app.should_stop or app.consumer_generation_id != generation)
+
+            try:
+                await app.hooks.fold(message.topic, message.partition, event.value, abandoned)
+            except SendAbandonedError:
+                continue  # not acked: it comes again, here or elsewhere
+            except FatalError as error:
+                app.hooks.failed(error)
+                return
+            except Exception as error:  # noqa: BLE001 - the top of the agent: stop with a name, never lose
+                app.hooks.failed(error)
+                return
+            await stream.ack(event)
+
+    return fold
+
+
+def _revoked_handler(hooks: AppHooks) -> Callable[..., Any]:
+    async def on_revoked(*_: Any, **__: Any) -> None:
+        await hooks.revoked()
+
+    return on_revoked

@@ -1,0 +1,186 @@
+"""``interestflow``: run a worker, prepare topics, and find out what is wrong with a setup."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stream.contracts import write_contracts
+from stream.demo.command import demo_at_terminal
+from stream.demo.options import DemoOptions
+from stream.doctor import examine
+from stream.embedded.stub_environment import stub_python
+from stream.errors import ConfigurationError, FatalError, PartitionMismatchError, TransientError
+from stream.kafka_client import client_kwargs
+from stream.logs import configure_logs
+from stream.replay.command import ReplayOptions, day, last_day, run_replay
+from stream.replay.recording import (
+    DEFAULT_HISTORY_DAYS,
+    DEFAULT_SPEED,
+    DEFAULT_START,
+    DEFAULT_USERS,
+    Recording,
+)
+from stream.settings import Settings, known_variables, load_settings
+from stream.topics import check_topics, create_topics, service_topics
+from stream.worker import Worker
+
+#: Ends a worker that stopped for a named reason; an orchestrator may alert on it.
+EXIT_FATAL = 3
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+topics = typer.Typer(no_args_is_help=True, help="Create and check the Kafka topics.")
+app.add_typer(topics, name="topics")
+
+
+UsersOption = Annotated[int, typer.Option(min=1, help="Households; those not trained on come first.")]
+SpeedOption = Annotated[float, typer.Option(help="Virtual seconds per second.")]
+StartOption = Annotated[str, typer.Option(help="First day of the paced part, 2017-01-01 to 2017-12-31.")]
+UntilOption = Annotated[str, typer.Option(help="The day before which it ends, or end.")]
+HistoryOption = Annotated[float, typer.Option(min=0, help="Days before the start, sent as fast as they go.")]
+SummaryOption = Annotated[Path | None, typer.Option("--summary", "--json", help="Gets the figures as JSON.")]
+
+
+@app.command()
+def worker() -> None:
+    """Fold, score and decide until told to stop (SIGTERM or Ctrl-C)."""
+    settings = load_settings()
+    configure_logs(settings.log_level)
+    _run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    await Worker(settings).run()
+
+
+@app.command()
+def demo(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="Length of the paced part; without it to the end.")
+    ] = None,
+    users: UsersOption = DEFAULT_USERS,
+    speed: SpeedOption = DEFAULT_SPEED,
+    start: StartOption = str(DEFAULT_START),
+    until: UntilOption = "end",
+    history_days: HistoryOption = DEFAULT_HISTORY_DAYS,
+    summary: SummaryOption = None,
+    health_port: Annotated[
+        int | None, typer.Option(help="Of the worker's /metrics; without it a free one.")
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a screen.")] = False,
+) -> None:
+    """Show the whole service on real shopping behaviour: its own broker, Triton and worker, nothing else needed."""
+    demo_at_terminal(
+        DemoOptions(
+            model_repository=load_settings().model.repository,
+            stub_python=stub_python(os.environ),
+            recording=Recording(users, speed, day(start), last_day(until), history_days),
+            seconds=seconds,
+            summary=summary,
+            health_port=health_port,
+            plain=plain,
+        )
+    )
+
+
+@app.command()
+def replay(  # noqa: PLR0913, PLR0917 - as demo
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="End after so long; without it at the end.")
+    ] = None,
+    users: UsersOption = DEFAULT_USERS,
+    speed: SpeedOption = DEFAULT_SPEED,
+    start: StartOption = str(DEFAULT_START),
+    until: UntilOption = "end",
+    history_days: HistoryOption = DEFAULT_HISTORY_DAYS,
+    campaigns: Annotated[bool, typer.Option(help="Send the 27 campaigns first.")] = True,
+    summary: SummaryOption = None,
+) -> None:
+    """Send real shopping behaviour of 2017 to the Kafka of the settings, at its own pace."""
+    recording = Recording(users, speed, day(start), last_day(until), history_days)
+    run_replay(ReplayOptions(recording, seconds, campaigns, summary), load_settings())
+
+
+@topics.command("create")
+def topics_create() -> None:
+    """Create the topics that are missing; existing ones stay as they are."""
+    settings = load_settings()
+    created = _run(
+        create_topics(
+            settings.kafka.bootstrap_servers,
+            _specs(settings),
+            replication_factor=settings.kafka.replication_factor,
+            client_kwargs=client_kwargs(settings.kafka),
+        )
+    )
+    typer.echo(f"created {', '.join(created)}" if created else "all topics exist already")
+
+
+@topics.command("check")
+def topics_check() -> None:
+    """Check that the topics exist, are co-partitioned and are kept as they must be."""
+    settings = load_settings()
+    problems = _run(
+        check_topics(
+            settings.kafka.bootstrap_servers, _specs(settings), client_kwargs=client_kwargs(settings.kafka)
+        )
+    )
+    for problem in problems:
+        typer.echo(("PROBLEM " if problem.error else "note    ") + problem.message)
+    if any(problem.error for problem in problems):
+        raise typer.Exit(1)
+    typer.echo("topics fit")
+
+
+@app.command()
+def doctor() -> None:
+    """Say in plain words what is wrong with this setup, or that nothing is."""
+    findings = _run(examine(load_settings()))
+    for finding in findings:
+        typer.echo(f"{'ok     ' if finding.ok else 'PROBLEM'} {finding.text}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command("settings")
+def settings_command() -> None:
+    """List every INTERESTFLOW_ variable with its default."""
+    for name, text in sorted(known_variables().items()):
+        typer.echo(f"{name}={text}")
+
+
+@app.command()
+def contracts(
+    out: Annotated[Path, typer.Option(help="Directory of the files.")] = Path("docs/contracts"),
+) -> None:
+    """Write the contracts of all topics: a JSON Schema per message and one AsyncAPI document."""
+    for path in write_contracts(out):
+        typer.echo(f"wrote {path}")
+
+
+def _specs(settings: Settings) -> Any:
+    return service_topics(settings.app_id, settings.kafka.partitions, virtual_time=settings.virtual_time)
+
+
+def _run(task: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(task)
+
+
+def main() -> None:
+    """Run the command line; a fatal error is one line on standard error and its own exit code."""
+    try:
+        app()
+    except (ConfigurationError, PartitionMismatchError) as error:
+        sys.stderr.write(f"interestflow: {error}\n")
+        sys.exit(2)
+    except (FatalError, TransientError) as error:
+        sys.stderr.write(f"interestflow: {error}\n")
+        sys.exit(EXIT_FATAL)
+
+
+if __name__ == "__main__":
+    main()

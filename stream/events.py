@@ -1,0 +1,170 @@
+"""The input contract: one behaviour event, and the closed lists of what may happen to it."""
+
+from enum import StrEnum
+from typing import Annotated, Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_MAJOR: Final = "1"
+
+EventType = Literal[
+    "click",
+    "view_item",
+    "view_item_list",
+    "search",
+    "add_to_wishlist",
+    "add_to_cart",
+    "remove_from_cart",
+    "rating",
+    "review",
+    "purchase",
+    "refund",
+    "ad_impression",
+    "ad_click",
+    "ad_dismiss",
+]
+#: Position is the stored code of a type: append only.
+EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
+
+CLICK_TOPIC: Final = "behaviour.click"
+BROWSE_TOPIC: Final = "behaviour.browse"
+PURCHASE_TOPIC: Final = "behaviour.purchase"
+AD_TOPIC: Final = "behaviour.ad"
+CONTROL_TOPIC: Final = "users.control"
+#: Position is the stored code of a topic: append only.
+OWNED_TOPICS: Final[tuple[str, ...]] = (CLICK_TOPIC, BROWSE_TOPIC, PURCHASE_TOPIC, AD_TOPIC, CONTROL_TOPIC)
+BEHAVIOUR_TOPICS: Final[tuple[str, ...]] = OWNED_TOPICS[:4]
+DEAD_LETTER_TOPIC: Final = "behaviour.dead-letter"
+UPDATES_TOPIC: Final = "interest.updates"
+DECISIONS_TOPIC: Final = "ads.decisions"
+CAMPAIGNS_TOPIC: Final = "ads.campaigns"
+TEXTS_TOPIC: Final = "catalog.texts"
+
+
+class Reason(StrEnum):
+    """Why a record was rejected or changed; the label of its counter and the header of its dead letter."""
+
+    EMPTY = "empty"
+    JSON = "json"
+    UTF8 = "utf8"
+    UNICODE = "unicode"
+    TOO_LARGE = "too_large"
+    DEPTH = "depth"
+    NUMBER = "number"
+    NONFINITE = "nonfinite"
+    ROOT = "root"
+    MISSING = "missing"
+    TYPE = "type"
+    RANGE = "range"
+    FIELD_LONG = "field_long"
+    TOO_WIDE = "too_wide"
+    EVENT_TYPE = "event_type"
+    VERSION = "version"
+    USER_ID = "user_id"
+    KEY_MISMATCH = "key_mismatch"
+    WRONG_PARTITION = "wrong_partition"
+    TS_NAIVE = "ts_naive"
+    TS_UNIT = "ts_unit"
+    TS_FUTURE = "ts_future"
+    TS_INVALID = "ts_invalid"
+    ID_CONFLICT = "id_conflict"
+    CONTROL_ACTION = "control_action"
+
+
+class Change(StrEnum):
+    """What was normalised in an accepted record."""
+
+    NONE = ""
+    TOMBSTONE = "tombstone"
+    UNKNOWN_FIELD = "unknown_field"
+    RESERVED_FIELD = "reserved_field"
+    NO_TIMESTAMP = "no_timestamp"
+    FUTURE_CLAMPED = "future_clamped"
+    NO_EVENT_ID = "no_event_id"
+    NULL_KEY = "null_key"
+    REPARTITIONED = "repartitioned"
+
+
+class Outcome(StrEnum):
+    """What became of one record; each record moves the events counter by exactly one."""
+
+    ACCEPTED = "accepted"
+    NORMALISED = "normalised"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    REPLAYED = "replayed"
+    REPRODUCED = "reproduced"
+    IGNORED = "ignored"
+    ERASED = "erased"
+    REJECTED = "rejected"
+
+
+MAX_USER_ID_CHARS: Final = 256
+
+_Name = Annotated[str, Field(max_length=512)]
+_Id = Annotated[str, Field(min_length=1, max_length=256)]
+_STRICT: Final = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Item(BaseModel):
+    """One product of an event, in the names of GA4 e-commerce."""
+
+    model_config = _STRICT
+
+    item_id: _Id
+    item_name: _Name | None = None
+    item_brand: _Name | None = None
+    item_category: _Name | None = None
+    item_category2: _Name | None = None
+    item_category3: _Name | None = None
+    item_category4: _Name | None = None
+    item_category5: _Name | None = None
+    price: float | None = None
+    quantity: int | None = None
+    index: int | None = None
+    item_list_id: _Id | None = None
+    promotion_id: _Id | None = None
+    creative_name: _Name | None = None
+
+
+class AdReference(BaseModel):
+    """The ad that an ad event is about, in the names of OpenRTB 2.6."""
+
+    model_config = _STRICT
+
+    cid: _Id
+    crid: _Id | None = None
+    decision_id: _Id | None = None
+
+
+class BehaviourEvent(BaseModel):
+    """One act of one user, as a shop's back end produces it.
+
+    ``occurred_at_ms`` is event time: UTC epoch in ms, never another unit. The record key is ``user_id`` in UTF-8.
+    """
+
+    model_config = _STRICT
+
+    event_id: _Id | None = None
+    source: Annotated[str, Field(max_length=256)] = ""
+    event_type: EventType
+    user_id: Annotated[str, Field(max_length=MAX_USER_ID_CHARS)]
+    occurred_at_ms: int | None = None
+    session_id: _Id | None = None
+    schema_version: Annotated[str, Field(max_length=16)] = "1.0"
+    items: Annotated[list[Item], Field(max_length=200)] = []
+    currency: Annotated[str, Field(max_length=3)] | None = None
+    transaction_id: _Id | None = None
+    search_term: _Name | None = None
+    dwell_ms: int | None = None
+    ad: AdReference | None = None
+    generated: bool = False
+
+
+class ControlEvent(BaseModel):
+    """A statement about a user on ``users.control``; a null value there means ``erase``."""
+
+    model_config = _STRICT
+
+    action: Literal["erase"]
+    user_id: Annotated[str, Field(max_length=MAX_USER_ID_CHARS)]

@@ -1,0 +1,283 @@
+"""FOLD: a bundle of records into the users' states, durable before it is acknowledged.
+
+For each bundle, in this order:
+
+1. each record in its own try: decode, find the user's state, fold; bad ones become dead letters;
+2. the touched states are encoded (their caps keep them below what a record may hold);
+3. dead letters, records for another partition, new texts and the changelog are sent and acknowledged by the broker;
+4. the states go into the store, the users become due, and only then the bundle is acked.
+
+A crash anywhere repeats the bundle; offsets in the state make the repeat change nothing.
+"""
+
+import asyncio
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from stream.clock import Clock, StreamTime
+from stream.dead_letter import dead_letter
+from stream.decode import Decoded, check_record_time, decode_control, decode_erasure_key, decode_event
+from stream.due import DueUsers
+from stream.errors import RejectionError
+from stream.events import (
+    CONTROL_TOPIC,
+    DEAD_LETTER_TOPIC,
+    OWNED_TOPICS,
+    PURCHASE_TOPIC,
+    Change,
+    Outcome,
+    Reason,
+)
+from stream.fold import Received, erase_user, event_hash, fold_event, source_key
+from stream.live import LiveStates
+from stream.metrics import Metrics
+from stream.pacing import ScorePace
+from stream.partitioner import Partitioner
+from stream.record import InputRecord
+from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
+from stream.state import UserState, encode_state
+from stream.stores.backend import PartitionStore
+from stream.texts import TextCatalog
+from stream.window import WindowPolicy
+
+#: Set on a record that was produced once more; a second time is a rejection.
+HOP_HEADER: Final = "interestflow.hop"
+#: Replays say here when a record was really sent, because its timestamp is virtual.
+SENT_HEADER: Final = "sent-at-ms"
+#: Longer ones are no milliseconds.
+_MAX_SENT_DIGITS: Final = 15
+#: A record with more than this is not produced once more: with its value it must stay below what a broker takes.
+_MAX_HEADER_BYTES: Final = 65_536
+#: Other tasks get their turn after this many records, about 10 ms.
+_YIELD_EVERY: Final = 500
+#: Looked up for every event, and looking a member up in its enum takes five times as long.
+_ACCEPTED: Final = Outcome.ACCEPTED
+_AS_IT_CAME: Final = (Outcome.ACCEPTED, "")
+_RESERVED_FIELD: Final = Change.RESERVED_FIELD
+
+
+class FoldParts(NamedTuple):
+    """What FOLD works with."""
+
+    store: PartitionStore
+    sender: BatchSender
+    due: DueUsers
+    pace: ScorePace
+    texts: TextCatalog
+    time: StreamTime
+    clock: Clock
+    metrics: Metrics
+
+
+class FoldRules(NamedTuple):
+    """What FOLD is told."""
+
+    policy: WindowPolicy
+    partition_of: Partitioner
+    source_epoch: int
+    changelog_topic: str
+    live_users: int
+    app_version: str
+    virtual_time: bool
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What one bundle will change, before anything of it is durable."""
+
+    topic: str
+    partition: int
+    source: int
+    touched: dict[bytes, UserState] = field(default_factory=dict)
+    #: Wall clock (ms) of the first event of each touched user.
+    appended: dict[bytes, int] = field(default_factory=dict)
+    texts: dict[int, str] = field(default_factory=dict)
+    dead_letters: list[OutRecord] = field(default_factory=list)
+    moved: dict[int, list[OutRecord]] = field(default_factory=dict)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reserved_fields: int = 0
+
+
+class Folder:
+    """Folds bundles, one at a time."""
+
+    def __init__(self, parts: FoldParts, rules: FoldRules) -> None:
+        self._parts = parts
+        self._rules = rules
+        self.live = LiveStates(parts.store, rules.live_users)
+
+    async def fold(
+        self, topic: str, partition: int, records: Sequence[InputRecord], abandoned: Callable[[], bool]
+    ) -> None:
+        """Make a bundle durable.
+
+        Raises:
+            SendAbandonedError: If the partitions moved meanwhile; nothing is to be acked.
+            FatalError: If the process must stop.
+        """
+        started = self._parts.clock.monotonic_seconds()
+        source = source_key(OWNED_TOPICS.index(topic), partition, self._rules.source_epoch)
+        draft = _Draft(topic, partition, source)
+        durable = False
+        try:
+            await self._fold_records(draft, records)
+            await self._send(draft, abandoned)
+            durable = True
+        finally:
+            if not durable:
+                self.live.discard(partition, draft.touched)
+        ended = self._parts.clock.monotonic_seconds()
+        self._parts.pace.folded(started, ended)
+        self._note(draft, len(records), ended - started)
+
+    # 1. records ----------------------------------------------------------------------------------------------
+
+    async def _fold_records(self, draft: _Draft, records: Sequence[InputRecord]) -> None:
+        fold_one = self._fold_control if draft.topic == CONTROL_TOPIC else self._fold_behaviour
+        # One user's together, in their order: a state comes from memory once, not once for each of its events.
+        records = sorted(records, key=lambda record: record.key or b"")
+        for start in range(0, len(records), _YIELD_EVERY):
+            if start:
+                await asyncio.sleep(0)
+            outcomes: list[tuple[str, str]] = []
+            times: list[int] = []
+            for record in records[start : start + _YIELD_EVERY]:
+                try:
+                    outcomes.append(fold_one(draft, record))
+                    times.append(record.timestamp)
+                except RejectionError as error:
+                    self._reject(draft, record, error)
+            draft.outcomes.update(outcomes)
+            if times:
+                self._parts.time.advance(max(times))
+
+    def _fold_behaviour(self, draft: _Draft, record: InputRecord) -> tuple[str, str]:
+        value = record.value
+        if value is None:
+            return Outcome.IGNORED, Change.TOMBSTONE
+        decoded = decode_event(value, record.timestamp)
+        user = decoded.event.user_id.encode()
+        state = self._state_of(draft, record, user)
+        if state is None:
+            return Outcome.REPRODUCED, Change.NULL_KEY if record.key is None else Change.REPARTITIONED
+        if decoded.change is _RESERVED_FIELD:
+            draft.reserved_fields += 1
+        received = self._received(draft.source, record, decoded)
+        outcome = fold_event(state, decoded, received, self._rules.policy, draft.texts)
+        if outcome is not _ACCEPTED:
+            return outcome, ""
+        if user not in draft.touched:
+            draft.touched[user] = state
+            draft.appended[user] = self._appended_ms(record)
+        return (Outcome.NORMALISED, decoded.change) if decoded.change else _AS_IT_CAME
+
+    def _fold_control(self, draft: _Draft, record: InputRecord) -> tuple[str, str]:
+        """A null value or ``{"action": "erase"}`` erases the user of the key."""
+        check_record_time(record.timestamp)
+        value = record.value
+        user_id = decode_erasure_key(record.key) if value is None else decode_control(value).user_id
+        user = user_id.encode()
+        state = self._state_of(draft, record, user)
+        if state is None:
+            return Outcome.REPRODUCED, Change.NULL_KEY if record.key is None else Change.REPARTITIONED
+        if record.offset <= state.applied.get(draft.source, -1):
+            return Outcome.REPLAYED, ""
+        received = Received(draft.source, record.offset, record.timestamp, 0, 0, b"")
+        marker = erase_user(state, received)
+        self.live.replace(draft.partition, user, marker)
+        draft.touched[user] = marker
+        draft.appended.setdefault(user, self._appended_ms(record))
+        return Outcome.ACCEPTED, ""
+
+    def _state_of(self, draft: _Draft, record: InputRecord, user: bytes) -> UserState | None:
+        """The user's state, or None if the record belongs to another partition and was put there."""
+        if record.key is not None and record.key != user:
+            raise RejectionError(Reason.KEY_MISMATCH, "the record's key is not the payload's user_id")
+        # Of this bundle first: such a state may have left the live ones since, with all that changed.
+        state = draft.touched.get(user)
+        if state is None:
+            state = self.live.cached(draft.partition, user)
+        if state is not None and record.key is not None:
+            return state
+        home = self._rules.partition_of(user)
+        if home != draft.partition or record.key is None:
+            self._reproduce(draft, record, user, home)
+            return None
+        return self.live.load(draft.partition, user)
+
+    def _reproduce(self, draft: _Draft, record: InputRecord, user: bytes, home: int) -> None:
+        if any(name == HOP_HEADER for name, _ in record.headers):
+            detail = f"partition {draft.partition} instead of {home} even after producing it once more; check the partitioner"
+            raise RejectionError(Reason.WRONG_PARTITION, detail)
+        size = sum(len(name) + len(content or b"") for name, content in record.headers)
+        if size > _MAX_HEADER_BYTES:
+            detail = f"the headers have {size} bytes; with more than {_MAX_HEADER_BYTES} a record is not produced once more"
+            raise RejectionError(Reason.TOO_LARGE, detail)
+        headers = (*record.headers, (HOP_HEADER, b"1"))
+        draft.moved.setdefault(home, []).append(OutRecord(user, record.value, headers, record.timestamp))
+
+    @staticmethod
+    def _received(source: int, record: InputRecord, decoded: Decoded) -> Received:
+        event = decoded.event
+        value = record.value or b""
+        if event.event_id is None:
+            event_id = f"{zlib.crc32(value):08x}{len(value):x}".encode()
+            identity = event_hash("\0", value)
+        else:
+            event_id = event.event_id.encode()
+            identity = event_hash(event.source, event_id)
+        return Received(source, record.offset, record.timestamp, identity, zlib.crc32(value), event_id)
+
+    def _appended_ms(self, record: InputRecord) -> int:
+        if not self._rules.virtual_time:
+            return int(record.timestamp)
+        for name, content in record.headers:
+            if name == SENT_HEADER and content and len(content) <= _MAX_SENT_DIGITS and content.isdigit():
+                return int(content)
+        return 0
+
+    def _reject(self, draft: _Draft, record: InputRecord, error: RejectionError) -> None:
+        draft.dead_letters.append(OutRecord(*dead_letter(record, error, self._rules.app_version)))
+        draft.outcomes[Outcome.REJECTED, error.reason] += 1
+
+    # 2. to 4. durable, visible, due --------------------------------------------------------------------------
+
+    async def _send(self, draft: _Draft, abandoned: Callable[[], bool]) -> None:
+        if abandoned():  # a write from here would come after those of the new owner
+            raise SendAbandonedError("the partitions moved while folding; the new owner repeats it")
+        parts = self._parts
+        items = [(key, encode_state(state)) for key, state in draft.touched.items()]
+        new_texts = parts.texts.unknown(draft.texts)
+        changelog = Outgoing(
+            self._rules.changelog_topic, draft.partition, [OutRecord(key, data) for key, data in items]
+        )
+        outgoing = [
+            changelog,
+            Outgoing(DEAD_LETTER_TOPIC, draft.partition, draft.dead_letters),
+            *(Outgoing(draft.topic, home, moved) for home, moved in draft.moved.items()),
+            *parts.texts.outgoing(new_texts),
+        ]
+        offsets = await parts.sender.send(outgoing, abandoned)
+        parts.texts.add(new_texts)
+        if items:
+            parts.store.put_batch(draft.partition, items, offsets[0])
+        now = parts.clock.monotonic_seconds()
+        urgent = draft.topic == PURCHASE_TOPIC
+        for key, _ in items:
+            parts.due.mark(draft.partition, key, now, appended_ms=draft.appended[key], urgent=urgent)
+        parts.metrics.texts_published.inc(len(new_texts))
+        parts.metrics.changelog_bytes.labels("user-behaviour").inc(sum(len(data) for _, data in items))
+
+    def _note(self, draft: _Draft, records: int, seconds: float) -> None:
+        metrics = self._parts.metrics
+        for (outcome, reason), count in draft.outcomes.items():
+            metrics.events.labels(draft.topic, outcome, reason).inc(count)
+            if outcome == Outcome.REJECTED:
+                metrics.dead_letters.labels(draft.topic, reason).inc(count)
+        if draft.reserved_fields:
+            metrics.reserved_fields.labels(draft.topic).inc(draft.reserved_fields)
+        metrics.bundle_records.observe(records)
+        metrics.fold_seconds.observe(seconds)

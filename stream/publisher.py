@@ -1,0 +1,136 @@
+"""SCORE's results to Kafka: updates and decisions first, then the own record that says they were sent."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from stream.ads.decision import AdDecision
+from stream.clock import Clock
+from stream.due import DueUser
+from stream.events import DECISIONS_TOPIC, UPDATES_TOPIC
+from stream.interest_update import InterestUpdate, Source
+from stream.metrics import Metrics
+from stream.score_record import ScoreRecord, encode_record, forgotten
+from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
+from stream.state import peek_erased
+from stream.stores.backend import PartitionStore
+
+
+class Result(NamedTuple):
+    """What is to be sent and stored for one user; None where nothing is."""
+
+    due: DueUser
+    record: ScoreRecord | None
+    update: InterestUpdate | None
+    decision: AdDecision | None
+    source: Source
+
+
+class Erased(NamedTuple):
+    """A due user whose state is the marker of an erasure of that revision."""
+
+    due: DueUser
+    revision: int
+
+
+class _Share(NamedTuple):
+    """What goes out of one partition."""
+
+    first: list[Outgoing]
+    changelog: Outgoing
+    items: list[tuple[bytes, bytes]]
+
+
+class PublishParts(NamedTuple):
+    """What publishing works with."""
+
+    behaviour: PartitionStore
+    scores: PartitionStore
+    sender: BatchSender
+    clock: Clock
+    metrics: Metrics
+
+
+class Publisher:
+    """Makes the results of a scoring batch durable, after one more look at ownership and erasure."""
+
+    def __init__(self, parts: PublishParts, changelog_topic: str) -> None:
+        self._parts = parts
+        self._changelog_topic = changelog_topic
+
+    async def publish(
+        self, results: Sequence[Result], erased: Sequence[Erased], abandoned: Callable[[], bool]
+    ) -> None:
+        """Send updates, decisions and tombstones, then the own records.
+
+        Raises:
+            SendAbandonedError: If the partitions moved; the new owner scores these users.
+        """
+        if abandoned():
+            self._parts.metrics.dropped_results.labels("moved").inc(len(results))
+            raise SendAbandonedError("the partitions moved while scoring; the new owner scores these users")
+        started = self._parts.clock.monotonic_seconds()
+        results = [result for result in results if not self._erased_meanwhile(result.due)]
+        by_partition = {
+            partition: self._outgoing(
+                partition,
+                [result for result in results if result.due.partition == partition],
+                [user for user in erased if user.due.partition == partition],
+            )
+            for partition in {result.due.partition for result in results}
+            | {user.due.partition for user in erased}
+        }
+        await self._parts.sender.send(
+            [out for share in by_partition.values() for out in share.first], abandoned
+        )
+        # The own records go last: a crash before them repeats the same updates by the same ids.
+        offsets = await self._parts.sender.send(
+            [share.changelog for share in by_partition.values()], abandoned
+        )
+        for (partition, share), offset in zip(by_partition.items(), offsets, strict=True):
+            if share.items:
+                self._parts.scores.put_batch(partition, share.items, offset)
+        self._note(results)
+        self._parts.metrics.score_stage.labels("publish").observe(
+            self._parts.clock.monotonic_seconds() - started
+        )
+
+    def _erased_meanwhile(self, user: DueUser) -> bool:
+        data = self._parts.behaviour.get(user.partition, user.key)
+        gone = data is None or peek_erased(data)
+        if gone:
+            self._parts.metrics.dropped_results.labels("erased").inc()
+        return gone
+
+    def _outgoing(self, partition: int, results: Sequence[Result], erased: Sequence[Erased]) -> _Share:
+        items = [
+            (result.due.key, encode_record(result.record)) for result in results if result.record is not None
+        ]
+        items.extend((user.due.key, encode_record(forgotten(user.revision))) for user in erased)
+        updates = [OutRecord(r.due.key, r.update.to_bytes()) for r in results if r.update is not None]
+        decisions = [OutRecord(r.due.key, r.decision.to_bytes()) for r in results if r.decision is not None]
+        tombstones = [OutRecord(user.due.key, None) for user in erased]
+        changelog = Outgoing(self._changelog_topic, partition, [OutRecord(key, data) for key, data in items])
+        return _Share(
+            [
+                Outgoing(UPDATES_TOPIC, partition, [*updates, *tombstones]),
+                Outgoing(DECISIONS_TOPIC, partition, decisions),
+            ],
+            changelog,
+            items,
+        )
+
+    def _note(self, results: Sequence[Result]) -> None:
+        metrics, wall_ms = self._parts.metrics, self._parts.clock.wall_ms()
+        for result in results:
+            metrics.scored.labels(result.source).inc()
+            if result.update is None:
+                metrics.unchanged.inc()
+                continue
+            metrics.updates.labels(result.source).inc()
+            if result.due.appended_ms:
+                metrics.freshness.observe(max(wall_ms - result.due.appended_ms, 0) / 1000)
+            if result.decision is not None:
+                metrics.decisions.labels("false" if result.decision.bid is None else "true").inc()
+                for candidate in result.decision.candidates:
+                    if candidate.outcome == "lost":
+                        metrics.losses.labels(candidate.reason).inc()

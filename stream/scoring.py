@@ -1,0 +1,195 @@
+"""SCORE's life: it works between the end of a rebalance and the start of the next, and never holds FOLD."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import structlog
+
+from stream.clock import Clock, StreamTime
+from stream.due import DueUser, DueUsers
+from stream.errors import TransientError
+from stream.pacing import ScorePace
+from stream.reviews import Review, Reviews
+from stream.score_record import peek_review, peek_scored
+from stream.scorer import Scorer
+from stream.sender import SendAbandonedError
+from stream.settings import ModelSettings, ScoreSettings
+from stream.state import peek_revision
+from stream.stores.backend import PartitionStore
+
+log = structlog.get_logger(__name__)
+
+#: How long a revocation waits for results in hand; far below any session timeout.
+_DRAIN_SECONDS: Final = 2.0
+#: Longest nap while nobody is due; on average half of it is added to an update's freshness.
+_NAP_SECONDS: Final = 0.05
+#: Other tasks get their turn after this many users of a scan.
+_YIELD_EVERY: Final = 2000
+#: Due users without an attempt for this long make the worker not ready.
+_STUCK_SECONDS: Final = 60.0
+
+
+class ScoringParts(NamedTuple):
+    """What the scoring loop works with."""
+
+    scorer: Scorer
+    due: DueUsers
+    pace: ScorePace
+    behaviour: PartitionStore
+    scores: PartitionStore
+    time: StreamTime
+    clock: Clock
+
+
+class Scoring:
+    """Takes due users in batches and scores them, several batches at once."""
+
+    def __init__(
+        self,
+        parts: ScoringParts,
+        score: ScoreSettings,
+        model: ModelSettings,
+        generation: Callable[[], int],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._parts = parts
+        self._settings = score
+        self._rows = model.batch_rows
+        self._free = asyncio.Semaphore(model.concurrency)
+        self._generation = generation
+        self._failed = failed
+        self._reviews = Reviews()
+        self._active = False
+        self._loop: asyncio.Task[None] | None = None
+        self._batches: set[asyncio.Task[None]] = set()
+        self._attempted_at = parts.clock.monotonic_seconds()
+        self._work_noted = 0.0
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Take nobody any more; safe to call from another thread."""
+        self._active = False
+
+    async def drain(self) -> None:
+        """Give results in hand a short time to be sent, then drop them; the new owner scores these users."""
+        self.pause()
+        if self._batches:
+            _, late = await asyncio.wait(self._batches, timeout=_DRAIN_SECONDS)
+            for task in late:
+                task.cancel()
+
+    def resume(self, partitions: set[int]) -> None:
+        """Find out who is due on these partitions, and work."""
+        if self._loop is not None:
+            self._loop.cancel()
+        self._active = True
+        self._loop = asyncio.create_task(self._run(partitions), name="scoring")
+        self._loop.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Finish what is in hand and end."""
+        await self.drain()
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    def problems(self) -> list[str]:
+        """Why scoring does not work; empty if it does."""
+        oldest = self._parts.due.oldest_since()
+        now = self._parts.clock.monotonic_seconds()
+        if self._active and oldest is not None and now - max(oldest, self._attempted_at) > _STUCK_SECONDS:
+            return [
+                f"{len(self._parts.due)} users are due and none was tried for {now - self._attempted_at:.0f} s"
+            ]
+        return []
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    # -- loop ---------------------------------------------------------------------------------------------------
+
+    async def _run(self, partitions: set[int]) -> None:
+        self._parts.due.clear()
+        self._reviews.clear()
+        for partition in sorted(partitions):
+            await self._find_due(partition)
+        while self._active:
+            self._take_reviews()
+            wait = self._wait_seconds()
+            if wait > 0.0:
+                await self._parts.clock.sleep(min(wait, _NAP_SECONDS))
+                continue
+            await self._free.acquire()
+            self._start_batch()
+
+    def _wait_seconds(self) -> float:
+        """Until somebody is due and FOLD leaves room."""
+        now, total = self._parts.clock.monotonic_seconds(), self._parts.scorer.work_seconds
+        self._parts.pace.scored(total - self._work_noted, now)
+        self._work_noted = total
+        due_in = self._parts.due.next_in(now)
+        return _NAP_SECONDS if due_in is None else max(due_in, self._parts.pace.wait_seconds(now))
+
+    async def _find_due(self, partition: int) -> None:
+        """Being due is a matter of revisions, so that a restart forgets nobody."""
+        parts, now = self._parts, self._parts.clock.monotonic_seconds()
+        for count, (key, data) in enumerate(parts.behaviour.scan(partition)):
+            if count % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+            stored = parts.scores.get(partition, key)
+            if stored is None or peek_revision(data) > peek_scored(stored):
+                parts.due.mark(partition, key, now)
+            else:
+                self._reviews.plan(Review(peek_review(stored), partition, key))
+
+    def _take_reviews(self) -> None:
+        parts = self._parts
+        for review in self._reviews.take(parts.time.now_ms(), self._rows):
+            stored = parts.scores.get(review.partition, review.key)
+            if stored is not None and peek_review(stored) == review.at_ms:
+                parts.due.mark(review.partition, review.key, parts.clock.monotonic_seconds())
+
+    def _start_batch(self) -> None:
+        users = self._parts.due.take(self._rows, self._parts.clock.monotonic_seconds())
+        if not users or not self._active:
+            self._free.release()
+            return
+        self._attempted_at = self._parts.clock.monotonic_seconds()
+        task = asyncio.create_task(self._score(users), name="score-batch")
+        self._batches.add(task)
+        task.add_done_callback(self._batch_ended)
+
+    def _batch_ended(self, task: "asyncio.Task[None]") -> None:
+        self._batches.discard(task)
+        self._free.release()
+        self._ended(task)
+
+    async def _score(self, users: list[DueUser]) -> None:
+        generation = self._generation()
+        unscored: set[DueUser] = set(users)
+        try:
+            unscored = set(
+                await self._parts.scorer.score(
+                    users, lambda: not self._active or self._generation() != generation
+                )
+            )
+        except SendAbandonedError:
+            pass  # whoever owns them next finds them due
+        except TransientError as error:
+            log.warning("batch_put_back", users=len(users), error=str(error))
+        finally:
+            # After a rebalance the due users were found anew, and some of these may be in other hands.
+            if self._active and self._generation() == generation:
+                self._put_back(users, unscored)
+
+    def _put_back(self, users: list[DueUser], unscored: set[DueUser]) -> None:
+        now = self._parts.clock.monotonic_seconds()
+        for user in users:
+            again = self._settings.retry_seconds if user in unscored else None
+            self._parts.due.done(user, now, retry_in_seconds=again)
+            stored = self._parts.scores.get(user.partition, user.key)
+            if again is None and stored is not None:
+                self._reviews.plan(Review(peek_review(stored), user.partition, user.key))

@@ -1,0 +1,190 @@
+"""Settings, read once at the entry point from ``INTERESTFLOW_*`` variables and passed on, frozen."""
+
+import os
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stream.errors import ConfigurationError
+from stream.window import DAY_MS, WindowPolicy
+
+PREFIX: Final = "INTERESTFLOW_"
+#: Variables with our prefix that belong to the tools around the service, not to its settings.
+_FOREIGN: Final = frozenset({"INTERESTFLOW_ENGINE", "INTERESTFLOW_TRITON_PYTHON"})
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Section):
+    """Brokers, topics and how keys map to partitions."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    partitions: int = Field(4, ge=1, le=4096, description="Of each owned input and of both changelogs.")
+    replication_factor: int = Field(1, ge=1, le=9)
+    partitioner: Literal["murmur2", "crc32"] = Field(
+        "murmur2", description="How producers map keys: murmur2 (Java, aiokafka) or crc32 (librdkafka)."
+    )
+    source_epoch: int = Field(0, ge=0, le=65_535, description="Raise by one after recreating an input topic.")
+    bundle_records: int = Field(
+        8000, ge=1, le=50_000, description="Most records of one partition folded at once."
+    )
+    session_timeout_seconds: float = Field(10.0, ge=1.0, le=300.0)
+    rebalance_timeout_seconds: float = Field(12.0, ge=1.0, le=600.0)
+    request_timeout_seconds: float = Field(30.0, ge=1.0, le=300.0)
+    commit_interval_seconds: float = Field(1.0, ge=0.05, le=60.0)
+    linger_ms: int = Field(0, ge=0, le=1000, description="Batches are built whole; waiting only delays them.")
+    broker: Literal["kafka", "tansu"] = Field(
+        "kafka", description="tansu: the embedded broker, whose ListOffsets needs a work-around."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_file: Path | None = None
+
+
+class WindowSettings(_Section):
+    """What is remembered of a user."""
+
+    size: int = Field(64, ge=1, le=255, description="Behaviours in the window.")
+    span_days: int = Field(30, ge=1, le=365)
+    lateness_grace_hours: int = Field(24, ge=1, le=24 * 30)
+    interest_level: int = Field(2, ge=1, le=5, description="Which item category is the interest.")
+
+    def policy(self) -> WindowPolicy:
+        """The same for the pure functions."""
+        return WindowPolicy(
+            size=self.size,
+            span_ms=self.span_days * DAY_MS,
+            lateness_grace_ms=self.lateness_grace_hours * 3_600_000,
+            interest_level=self.interest_level,
+        )
+
+
+class StoreSettings(_Section):
+    """Where tables live between changelog and memory."""
+
+    backend: Literal["memory", "rocksdb"] = "memory"
+    directory: Path = Path("data/state")
+    live_users: int = Field(50_000, ge=1, description="Decoded states kept per worker (about 8 KiB each).")
+
+
+class ModelSettings(_Section):
+    """Triton and the model repository that it serves."""
+
+    enabled: bool = True
+    repository: Path = Path("triton_models")
+    grpc_url: str = "127.0.0.1:8001"
+    deadline_seconds: float = Field(2.0, gt=0.0, le=60.0)
+    batch_rows: int = Field(32, ge=1, le=64, description="Users scored by one call.")
+    concurrency: int = Field(2, ge=1, le=64, description="Calls in flight.")
+    cached_vectors: int = Field(200_000, ge=100, description="1.9 KiB each.")
+
+
+class ScoreSettings(_Section):
+    """When users are scored and when an update is worth publishing."""
+
+    min_interval_seconds: float = Field(
+        1.0, ge=0.0, le=3600.0, description="Between two scorings of one user."
+    )
+    change_threshold: float = Field(
+        0.02, ge=0.0, le=1.0, description="Smallest change of a score that is news."
+    )
+    busy_share: float = Field(
+        0.3, gt=0.0, le=1.0, description="Of the event loop, for scoring while the stream has a backlog."
+    )
+    top_interests: int = Field(10, ge=1, le=100, description="Scores in an update.")
+    review_hours: float = Field(
+        24.0, gt=0.0, le=24.0 * 90, description="A quiet user is looked at again after this."
+    )
+    retry_seconds: float = Field(
+        2.0, gt=0.0, le=600.0, description="Back-off of a user that the model could not score."
+    )
+
+
+class AdSettings(_Section):
+    """Defaults of ad decisions."""
+
+    enabled: bool = True
+    floor_cpm: float = Field(0.5, ge=0.0)
+    cap_impressions: int = Field(3, ge=1)
+    cap_span_hours: int = Field(24, ge=1, le=24 * 30)
+    reservation_minutes: int = Field(30, ge=0, le=24 * 60)
+    explore_ratio: float = Field(0.0, ge=0.0, le=0.5)
+
+
+class HealthSettings(_Section):
+    """Metrics and health, on loopback unless said otherwise."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(9108, ge=0, le=65_535, description="0: any free port.")
+
+
+class Settings(BaseSettings):
+    """Everything a worker is told."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    app_id: str = Field("interestflow", min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")
+    virtual_time: bool = Field(
+        default=False, description="Replays only: record timestamps carry the virtual time."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    kafka: KafkaSettings = KafkaSettings()
+    window: WindowSettings = WindowSettings()
+    store: StoreSettings = StoreSettings()
+    model: ModelSettings = ModelSettings()
+    score: ScoreSettings = ScoreSettings()
+    ads: AdSettings = AdSettings()
+    health: HealthSettings = HealthSettings()
+
+
+def load_settings() -> Settings:
+    """The settings that the environment asks for.
+
+    Raises:
+        ConfigurationError: Naming all unknown ``INTERESTFLOW_*`` variables, or each value out of range.
+    """
+    unknown = sorted(
+        name for name in os.environ if name.upper().startswith(PREFIX) and not _known(name.upper())
+    )
+    if unknown:
+        raise ConfigurationError(
+            f"unknown settings {', '.join(unknown)}; `interestflow settings` lists the known ones"
+        )
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{PREFIX}{'__'.join(str(part).upper() for part in item['loc'])}={item['input']!r}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise ConfigurationError(f"settings out of range: {problems}") from error
+
+
+def known_variables() -> dict[str, str]:
+    """Every variable with its default and description, for ``interestflow settings``."""
+    listed: dict[str, str] = {}
+    for name, field in Settings.model_fields.items():
+        section = field.default
+        if isinstance(section, _Section):
+            for inner, described in type(section).model_fields.items():
+                text = f"{getattr(section, inner)}  {described.description or ''}"
+                listed[f"{PREFIX}{name}__{inner}".upper()] = text.rstrip()
+        else:
+            listed[f"{PREFIX}{name}".upper()] = f"{field.default}  {field.description or ''}".rstrip()
+    return listed
+
+
+def _known(name: str) -> bool:
+    return name in _FOREIGN or name in known_variables()

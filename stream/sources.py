@@ -1,0 +1,86 @@
+"""Checks that the state and the inputs still belong together, before anything is delivered."""
+
+from collections.abc import Iterator, Mapping
+
+from faust.types import TP
+
+from stream.errors import FatalError, SourceRewoundError
+from stream.events import OWNED_TOPICS
+from stream.fold import source_key
+from stream.partitioner import Partitioner
+from stream.state import peek_applied
+from stream.stores.backend import PartitionStore
+
+
+class PartitionCountChangedError(FatalError):
+    """Users live on another partition than their key now hashes to."""
+
+    def __init__(self, partition: int, home: int) -> None:
+        super().__init__(
+            f"the state of partition {partition} holds a user whose key now belongs to partition {home}: the partition "
+            "count or the partitioner changed; restore INTERESTFLOW_KAFKA__PARTITIONS and "
+            "INTERESTFLOW_KAFKA__PARTITIONER, or start with a new INTERESTFLOW_APP_ID and replay the inputs"
+        )
+
+
+def highest_applied(store: PartitionStore, partition: int) -> dict[int, int]:
+    """The highest applied offset by source, over all users of a partition."""
+    highest: dict[int, int] = {}
+    for _, data in store.scan(partition):
+        for source, offset in peek_applied(data).items():
+            if offset > highest.get(source, -1):
+                highest[source] = offset
+    return highest
+
+
+def check_homes(store: PartitionStore, partition: int, partition_of: Partitioner) -> None:
+    """Refuse a partition whose users belong elsewhere now.
+
+    One user tells: a changed count moves most keys, so a handful is looked at.
+
+    Raises:
+        PartitionCountChangedError: If a user's key belongs to another partition.
+    """
+    for key in _first_keys(store, partition, most=100):
+        home = partition_of(key)
+        if home != partition:
+            raise PartitionCountChangedError(partition, home)
+
+
+def safe_positions(
+    positions: Mapping[TP, int], ends: Mapping[TP, int], applied: Mapping[int, Mapping[int, int]], epoch: int
+) -> dict[TP, int]:
+    """Where delivery may start from.
+
+    Args:
+        positions: Committed offsets, or the beginning where nothing is committed.
+        ends: End offset of each input partition.
+        applied: Highest applied offset by source, by partition.
+        epoch: The source epoch in force.
+
+    Returns:
+        The same positions; a committed offset beyond the end of a log of a new epoch becomes 0.
+
+    Raises:
+        SourceRewoundError: If a log ends below what was applied or committed in this epoch.
+    """
+    safe: dict[TP, int] = {}
+    for tp, position in positions.items():
+        end = ends[tp]
+        source = source_key(OWNED_TOPICS.index(tp.topic), tp.partition, epoch)
+        highest = applied.get(tp.partition, {}).get(source, -1)
+        if highest >= end:
+            raise SourceRewoundError(tp.topic, tp.partition, end, highest)
+        if position > end:
+            if highest >= 0 or epoch == 0:
+                raise SourceRewoundError(tp.topic, tp.partition, end, position - 1)
+            position = 0  # noqa: PLW2901 - a new epoch starts the recreated log from its beginning
+        safe[tp] = position
+    return safe
+
+
+def _first_keys(store: PartitionStore, partition: int, most: int) -> Iterator[bytes]:
+    for count, (key, _) in enumerate(store.scan(partition)):
+        if count == most:
+            return
+        yield key

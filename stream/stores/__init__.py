@@ -1,0 +1,1 @@
+"""Key-value stores by partition, the core under both tables."""

@@ -1,0 +1,97 @@
+"""A Faust table over a partition store: Faust recovers it from its changelog, we write it ourselves.
+
+``table[key] = value`` is not used anywhere: a bundle's changes go out with ``send_batch`` and into the store once
+they are durable (stream.ingest, stream.publisher).
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import faust
+from faust.stores.base import Store
+from faust.types import TP
+
+from stream.stores.backend import PartitionStore
+from stream.stores.memory import MemoryStore
+from stream.stores.rocks import RocksStore
+
+
+def open_store(backend: Literal["memory", "rocksdb"], directory: Path, table: str) -> PartitionStore:
+    """The store of a table: in memory, or under ``directory/table``."""
+    return MemoryStore() if backend == "memory" else RocksStore(directory / table)
+
+
+class ChangelogStore(Store[bytes, bytes]):
+    """What Faust's recovery sees of a :class:`PartitionStore`."""
+
+    def __init__(
+        self, *args: Any, store: PartitionStore, on_recovered: Callable[[], None], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.data: dict[Any, Any] = {}  # Faust's mapping interface, unused
+        self._store = store
+        self._on_recovered = on_recovered
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """The last changelog offset held; recovery reads on from there."""
+        return self._store.persisted_offset(tp.partition)
+
+    def set_persisted_offset(self, tp: TP, offset: int) -> None:
+        """Not used: offsets go in with their items."""
+
+    async def need_active_standby_for(self, tp: TP) -> bool:
+        """A partition that is not held must be read."""
+        return self._store.persisted_offset(tp.partition) is None
+
+    def apply_changelog_batch(self, batch: Iterable[Any], *_: Any, **__: Any) -> None:
+        """Take in what recovery read."""
+        by_partition: dict[int, list[Any]] = {}
+        for event in batch:
+            by_partition.setdefault(event.message.partition, []).append(event.message)
+        for partition, messages in by_partition.items():
+            items = ((message.key, message.value) for message in messages)
+            self._store.put_batch(partition, items, messages[-1].offset)
+
+    def reset_state(self) -> None:
+        """Let go of everything."""
+        for partition in self._store.partitions():
+            self._store.drop(partition)
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Let go of partitions that are neither owned nor followed any more."""
+        kept = {tp.partition for tp in active_tps | standby_tps}
+        for partition in self._store.partitions() - kept:
+            self._store.drop(partition)
+        self._on_recovered()
+
+    async def backup_partition(self, *_: Any, **__: Any) -> None:
+        """Not offered: the changelog is the backup."""
+
+    def restore_backup(self, *_: Any, **__: Any) -> None:
+        """Not offered: the changelog is the backup."""
+
+
+class ChangelogTable(faust.Table[bytes, bytes]):
+    """A Faust table whose store is ours."""
+
+    def __init__(
+        self, *args: Any, store: PartitionStore, on_recovered: Callable[[], None], **kwargs: Any
+    ) -> None:
+        self._partition_store = store
+        self._when_recovered = on_recovered
+        super().__init__(*args, key_type=bytes, value_type=bytes, **kwargs)
+
+    def _new_store(self) -> ChangelogStore:
+        return ChangelogStore(
+            "memory://",
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            store=self._partition_store,
+            on_recovered=self._when_recovered,
+        )

@@ -1,0 +1,1 @@
+"""Tests; `tests.kafka_node` starts a real Kafka for them."""

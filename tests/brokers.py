@@ -1,0 +1,32 @@
+"""A broker of either kind, emptied for each test."""
+
+import asyncio
+from typing import Literal, NamedTuple
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from stream.topics import create_topics, service_topics
+from tests.behaviour_feed import PARTITIONS
+
+
+class Broker(NamedTuple):
+    """Where it listens and which it is."""
+
+    kind: Literal["tansu", "kafka"]
+    bootstrap_servers: str
+
+
+async def recreate_topics(broker: Broker, app_id: str, *, virtual_time: bool = True) -> None:
+    """Delete and make anew the service's topics: inputs have the same names in every test."""
+    specs = service_topics(app_id, PARTITIONS, virtual_time=virtual_time)
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics()) & {spec.name for spec in specs}
+        if existing:
+            await admin.delete_topics(sorted(existing))
+            while existing & set(await admin.list_topics()):
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+    await create_topics(broker.bootstrap_servers, specs)

@@ -1,0 +1,124 @@
+"""The sender's contract: on the fake that unit tests use, on the embedded broker and on Apache Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from stream.clock import SystemClock
+from stream.metrics import Metrics
+from stream.sender import BatchSender, Outgoing, OutRecord, SendFailedError
+from stream.topics import TopicSpec, create_topics
+from tests.builders import NOW_MS, FakeSender, never
+
+LIMIT_SECONDS = 30.0
+
+
+class Fake:
+    """The fake, with a broker's reading side."""
+
+    def __init__(self) -> None:
+        self.sender: BatchSender = FakeSender()
+
+    async def topic(self) -> str:
+        return uuid4().hex
+
+    async def read(self, topic: str, partition: int, count: int) -> list[OutRecord]:
+        assert isinstance(self.sender, FakeSender)
+        log = self.sender.logs[topic, partition]
+        assert len(log) == count
+        return [one._replace(headers=list(one.headers)) for one in log]
+
+
+class Real:
+    """A sender on a real broker, and a consumer to see what arrived."""
+
+    def __init__(self, bootstrap_servers: str, *, idempotent: bool) -> None:
+        self._kwargs = {"bootstrap_servers": bootstrap_servers}
+        self.sender = BatchSender(self._kwargs, SystemClock(), Metrics(), linger_ms=0, idempotent=idempotent)
+
+    async def topic(self, **config: str) -> str:
+        name = uuid4().hex
+        await create_topics(self._kwargs["bootstrap_servers"], [TopicSpec(name, 2, config=config)])
+        return name
+
+    async def read(self, topic: str, partition: int, count: int) -> list[OutRecord]:
+        consumer = AIOKafkaConsumer(**self._kwargs, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(topic, partition)])
+            async with asyncio.timeout(LIMIT_SECONDS):
+                found = [await consumer.getone() for _ in range(count)]
+            assert [record.offset for record in found] == list(range(count))
+        finally:
+            await consumer.stop()
+        return [OutRecord(one.key, one.value, list(one.headers), one.timestamp) for one in found]
+
+
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("tansu", marks=pytest.mark.embedded),
+        pytest.param("kafka_node", marks=pytest.mark.kafka),
+    ]
+)
+async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Fake | Real]:
+    if request.param == "fake":
+        yield Fake()
+        return
+    node = request.getfixturevalue(request.param)
+    real = Real(node.bootstrap_servers, idempotent=request.param == "kafka_node")
+    await real.sender.start()
+    yield real
+    await real.sender.stop()
+
+
+async def test_records_arrive_as_they_are_and_in_order(broker: Fake | Real) -> None:
+    topic = await broker.topic()
+    records = [
+        OutRecord(b"k", b"v", [("h", b"1"), ("h", b"2")], NOW_MS),
+        OutRecord(None, b"x", [], NOW_MS + 1),
+        OutRecord(b"k", None, [], NOW_MS + 2),
+    ]
+
+    await broker.sender.send([Outgoing(topic, 1, records)], never)
+
+    assert await broker.read(topic, 1, 3) == records
+
+
+async def test_the_offset_of_the_last_record_of_each_comes_back(broker: Fake | Real) -> None:
+    topic = await broker.topic()
+    one, two = [OutRecord(b"k", b"1", [], NOW_MS)], [OutRecord(b"k", b"2", [], NOW_MS)] * 2
+
+    first = await broker.sender.send([Outgoing(topic, 0, two), Outgoing(topic, 1, [])], never)
+    second = await broker.sender.send([Outgoing(topic, 1, one), Outgoing(topic, 0, two)], never)
+
+    assert (first, second) == ([1, -1], [0, 3])
+
+
+async def test_more_than_a_request_holds_arrives_in_order(broker: Fake | Real) -> None:
+    topic = await broker.topic()
+    records = [OutRecord(b"k", bytes([number]) * 400_000, [], NOW_MS) for number in range(5)]
+
+    offsets = await broker.sender.send([Outgoing(topic, 0, records)], never)
+
+    assert offsets == [4]
+    assert await broker.read(topic, 0, 5) == records
+
+
+@pytest.mark.kafka
+async def test_what_kafka_refuses_for_good_is_a_named_error(request: pytest.FixtureRequest) -> None:
+    node = request.getfixturevalue("kafka_node")
+    real = Real(node.bootstrap_servers, idempotent=True)
+    await real.sender.start()
+    topic = await real.topic(**{"max.message.bytes": "1000"})
+
+    try:
+        with pytest.raises(
+            SendFailedError, match=f"{topic} partition 0 refused a batch: .*MessageSizeTooLarge"
+        ):
+            await real.sender.send([Outgoing(topic, 0, [OutRecord(b"k", b"x" * 2000)])], never)
+    finally:
+        await real.sender.stop()

@@ -1,0 +1,143 @@
+"""Settings from the environment: typed, frozen, and no mistyped name goes unnoticed."""
+
+from typing import Protocol
+
+import pytest
+from pydantic import ValidationError
+
+from stream.errors import ConfigurationError
+from stream.settings import PREFIX, Settings, WindowSettings, known_variables, load_settings
+from stream.window import DAY_MS, WindowPolicy
+
+
+class Load(Protocol):
+    """Gives the settings of an environment with these variables."""
+
+    def __call__(self, **variables: str) -> Settings: ...
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Whatever else the machine has set does not matter."""
+    for name in known_variables():
+        monkeypatch.delenv(name, raising=False)
+
+    def load_with(**variables: str) -> Settings:
+        for name, value in variables.items():
+            monkeypatch.setenv(PREFIX + name.upper(), value)
+        return load_settings()
+
+    return load_with
+
+
+def test_without_variables_everything_has_its_default(load: Load) -> None:
+    settings = load()
+
+    assert settings == Settings()
+    assert (settings.app_id, settings.kafka.partitions, settings.window.size) == ("interestflow", 4, 64)
+
+
+def test_a_variable_sets_one_value_of_its_section(load: Load) -> None:
+    settings = load(kafka__partitions="12", kafka__bootstrap_servers="a:1,b:2", virtual_time="true")
+
+    assert (settings.kafka.partitions, settings.kafka.bootstrap_servers) == (12, "a:1,b:2")
+    assert (settings.kafka.partitioner, settings.virtual_time) == ("murmur2", True)
+
+
+def test_names_are_read_in_any_case(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("interestflow_window__size", "9")
+
+    assert load().window.size == 9
+
+
+def test_variables_of_the_tools_around_do_not_matter(load: Load) -> None:
+    assert load(engine="openvino", triton_python="python") == Settings()
+
+
+def test_all_unknown_variables_are_named_at_once(load: Load) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(kafka__bootstrap_server="x", windw__size="3", kafka="{}")
+
+    assert str(caught.value) == (
+        "unknown settings INTERESTFLOW_KAFKA, INTERESTFLOW_KAFKA__BOOTSTRAP_SERVER, INTERESTFLOW_WINDW__SIZE; "
+        "`interestflow settings` lists the known ones"
+    )
+
+
+def test_all_values_that_do_not_fit_are_named_at_once(load: Load) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(kafka__partitions="0", window__size="many", app_id="a b")
+
+    message = str(caught.value)
+    assert message.startswith("settings out of range: ")
+    assert "INTERESTFLOW_KAFKA__PARTITIONS='0': Input should be greater than or equal to 1" in message
+    assert "INTERESTFLOW_WINDOW__SIZE='many': Input should be a valid integer" in message
+    assert "INTERESTFLOW_APP_ID='a b': String should match pattern" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("kafka__partitioner", "md5"),
+        ("kafka__session_timeout_seconds", "0"),
+        ("kafka__source_epoch", "65536"),
+        ("window__size", "256"),
+        ("store__backend", "redis"),
+        ("model__batch_rows", "65"),
+        ("score__change_threshold", "1.5"),
+        ("ads__explore_ratio", "0.6"),
+        ("health__port", "65536"),
+        ("log_level", "LOUD"),
+        ("virtual_time", "perhaps"),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused(load: Load, name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=(PREFIX + name).upper()):
+        load(**{name: value})
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings()
+
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(settings.kafka, "partitions", 3)  # noqa: B010 - mypy would not let us
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(settings, "app_id", "x")  # noqa: B010 - as above
+
+
+def test_a_password_shows_nowhere(load: Load) -> None:
+    settings = load(kafka__sasl_password="hunter2")
+
+    assert settings.kafka.sasl_password is not None
+    assert settings.kafka.sasl_password.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(settings) + str(settings.model_dump_json())
+
+
+def test_the_window_settings_become_the_policy_of_the_pure_functions(load: Load) -> None:
+    settings = load(
+        window__size="9", window__span_days="2", window__lateness_grace_hours="3", window__interest_level="1"
+    )
+
+    assert settings.window.policy() == WindowPolicy(
+        size=9, span_ms=2 * DAY_MS, lateness_grace_ms=3 * 3_600_000, interest_level=1
+    )
+    assert WindowSettings().policy() == WindowPolicy()
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    listed = known_variables()
+
+    assert listed["INTERESTFLOW_APP_ID"] == "interestflow"
+    assert listed["INTERESTFLOW_WINDOW__SIZE"] == "64  Behaviours in the window."
+    assert listed["INTERESTFLOW_KAFKA__BOOTSTRAP_SERVERS"] == "127.0.0.1:9092"
+    assert "INTERESTFLOW_KAFKA" not in listed
+
+
+def test_every_listed_setting_can_be_set_to_its_default(load: Load) -> None:
+    written = {
+        name.removeprefix(PREFIX): text.split("  ")[0]
+        for name, text in known_variables().items()
+        if not text.startswith("None")
+    }
+
+    assert load(**written) == Settings()

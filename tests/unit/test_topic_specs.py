@@ -1,0 +1,74 @@
+"""Which topics the service has, and how partition counts that don't fit are told."""
+
+from stream.errors import ConfigurationError, PartitionMismatchError
+from stream.topics import TopicSpec, partition_problems, service_topics
+
+
+def by_name(specs: tuple[TopicSpec, ...]) -> dict[str, TopicSpec]:
+    return {spec.name: spec for spec in specs}
+
+
+def test_the_service_has_these_topics_and_no_others() -> None:
+    topics = by_name(service_topics("shop", 4, virtual_time=False))
+
+    assert {
+        name: (spec.partitions, spec.compacted, spec.co_partitioned) for name, spec in topics.items()
+    } == {
+        "behaviour.click": (4, False, True),
+        "behaviour.browse": (4, False, True),
+        "behaviour.purchase": (4, False, True),
+        "behaviour.ad": (4, False, True),
+        "users.control": (4, False, True),
+        "behaviour.dead-letter": (4, False, True),
+        "shop-user-behaviour-changelog": (4, True, True),
+        "shop-user-scores-changelog": (4, True, True),
+        "interest.updates": (4, True, True),
+        "ads.decisions": (4, False, True),
+        "ads.campaigns": (1, True, False),
+        "catalog.texts": (4, True, True),
+    }
+
+
+def test_in_production_the_brokers_clock_is_the_record_time_of_the_inputs() -> None:
+    topics = by_name(service_topics("shop", 4, virtual_time=False))
+
+    assert topics["users.control"].full_config() == {
+        "cleanup.policy": "delete",
+        "message.timestamp.type": "LogAppendTime",
+    }
+    assert topics["shop-user-scores-changelog"].full_config() == {"cleanup.policy": "compact"}
+
+
+def test_in_a_replay_the_producers_time_counts_and_old_records_are_kept() -> None:
+    topics = by_name(service_topics("shop", 4, virtual_time=True))
+
+    assert topics["behaviour.purchase"].full_config() == {
+        "cleanup.policy": "delete",
+        "message.timestamp.type": "CreateTime",
+        "retention.ms": "-1",
+    }
+    assert topics["ads.decisions"].full_config() == {"cleanup.policy": "delete", "retention.ms": "-1"}
+
+
+def test_a_partition_mismatch_lists_every_co_partitioned_topic_with_its_count() -> None:
+    specs = [TopicSpec("a", 4), TopicSpec("b", 4), TopicSpec("c", 4, co_partitioned=False)]
+
+    (problem,) = partition_problems(specs, {"a": 4, "b": 8, "c": 1})
+
+    assert isinstance(problem.error, PartitionMismatchError)
+    assert problem.error.counts == {"a": 4, "b": 8}
+    assert problem.message.startswith("partition counts differ: a has 4, b has 8; ")
+    assert problem.topics == ("a", "b")
+
+
+def test_topics_that_agree_on_another_count_than_the_settings_say_so() -> None:
+    (problem,) = partition_problems([TopicSpec("a", 4), TopicSpec("b", 4)], {"a": 8, "b": 8})
+
+    assert isinstance(problem.error, ConfigurationError)
+    assert problem.message == (
+        "a, b have 8 partitions each, but INTERESTFLOW_KAFKA__PARTITIONS is 4: set it to 8, or recreate these topics"
+    )
+
+
+def test_equal_counts_are_no_problem() -> None:
+    assert partition_problems([TopicSpec("a", 4), TopicSpec("b", 4)], {"a": 4, "b": 4}) == []
