@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.ranking import Question, _drawn_auc, auc, auc_interval, calibration_error, measure, rank
+
+
+def question(bought: list[list[int]], candidates: list[list[int]] | None = None) -> Question:
+    flags = np.array(bought, dtype=np.bool_)
+    asked = np.ones_like(flags) if candidates is None else np.array(candidates, dtype=np.bool_)
+    return Question(flags, asked, np.ones(len(flags), dtype=np.bool_))
+
+
+def test_a_hit_at_the_second_of_three_places_is_worth_its_discount() -> None:
+    scores = np.array([[0.9, 0.8, 0.7]], dtype=np.float32)
+
+    found = rank(scores, question([[0, 1, 0]]))
+
+    assert found.ndcg[0] == pytest.approx(0.6309, abs=1e-4)  # 1 / log2(3)
+    assert found.recall[0] == 1.0
+
+
+def test_only_candidates_are_ranked_and_count_as_bought() -> None:
+    scores = np.array([[0.9, 0.8, 0.7]], dtype=np.float32)
+
+    found = rank(scores, question([[1, 1, 0]], candidates=[[0, 1, 1]]))
+
+    assert found.ndcg[0] == 1.0
+
+
+def test_households_that_are_inactive_or_bought_no_candidate_are_not_ranked() -> None:
+    asked = question([[1, 0], [0, 0], [0, 1]])._replace(active=np.array([False, True, True]))
+
+    found = rank(np.zeros((3, 2), dtype=np.float32), asked)
+
+    assert found.rows.tolist() == [2]
+
+
+def test_equal_scores_count_half_a_pair() -> None:
+    assert auc(np.array([0.1, 0.5, 0.5, 0.9]), np.array([False, False, True, True])) == pytest.approx(0.875)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=40).filter(
+        lambda rows: len({outcome for _, outcome in rows}) == 2
+    )
+)
+def test_the_auc_is_the_share_of_pairs_in_order(rows: list[tuple[int, bool]]) -> None:
+    true = [score for score, outcome in rows if outcome]
+    false = [score for score, outcome in rows if not outcome]
+    won = sum((t > f) + 0.5 * (t == f) for t in true for f in false)
+
+    found = auc(np.array([score for score, _ in rows]), np.array([outcome for _, outcome in rows]))
+
+    assert found == pytest.approx(won / (len(true) * len(false)))
+
+
+def test_a_draw_of_every_household_once_has_the_plain_auc() -> None:
+    scores = np.array([0.3, 0.1, 0.8, 0.6], dtype=np.float32)
+    bought = np.array([True, False, True, False])
+
+    drawn = _drawn_auc(scores, bought, np.ones((1, 4), dtype=np.int64))
+
+    assert drawn[0] == pytest.approx(auc(scores, bought))
+
+
+def test_a_household_drawn_twice_counts_as_two() -> None:
+    scores = np.array([0.3, 0.1, 0.8], dtype=np.float32)
+    bought = np.array([True, False, False])
+
+    drawn = _drawn_auc(scores, bought, np.array([[1, 2, 1]]))
+
+    assert drawn[0] == pytest.approx(2 / 3)
+
+
+def test_a_model_compared_with_itself_has_an_interval_of_nothing() -> None:
+    draw = np.random.default_rng(0)
+    scores = draw.random((60, 3)).astype(np.float32)
+    asked = question((draw.random((60, 3)) < 0.4).astype(int).tolist())
+
+    assert auc_interval(scores, scores, asked, draws=20) == [0.0, 0.0]
+
+
+def test_calibration_error_is_the_mean_gap_of_the_bins() -> None:
+    said = np.array([0.2, 0.2, 0.6, 0.6])
+    happened = np.array([False, False, True, True])
+
+    assert calibration_error(said, happened, bins=2) == pytest.approx(0.3)
+
+
+def test_scores_that_are_no_probabilities_have_no_calibration_error() -> None:
+    draw = np.random.default_rng(1)
+    asked = question((draw.random((40, 12)) < 0.5).astype(int).tolist())
+
+    found = measure(draw.random((40, 12)).astype(np.float32), asked, probabilities=False)
+
+    assert found["ece"] is None

@@ -1,0 +1,1 @@
+"""The trainer: recorded events in, a published model version out."""

@@ -1,0 +1,87 @@
+"""What the head must be compared with: counters, and gradient boosting on history without any text.
+
+Shapes: n households, L interests. All answer with a score per household and interest, [n, L].
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stream.features import HISTORY_FEATURES
+from trainer.derived import FEATURES, HISTORY_ONLY
+from trainer.rows import Split
+
+Scores = NDArray[np.float32]
+
+#: A tie in a counter is broken by popularity, which is worth less than any count.
+_TIE: Final = 1e-6
+_PURCHASES: Final = HISTORY_FEATURES.index("purchases")
+_DECAYED_112D: Final = HISTORY_FEATURES.index("decayed_weight_112d")
+_RATE_28D: Final = FEATURES.index("rate_28d")
+_SETTINGS: Final[dict[str, object]] = {
+    "objective": "binary",
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "min_data_in_leaf": 400,
+    "lambda_l2": 1.0,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.5,
+    "bagging_freq": 1,
+    "max_bin": 127,
+    "verbosity": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BoostingRecipe:
+    """How gradient boosting is fitted."""
+
+    rounds: int = 250
+    #: Every so many cutoffs are fitted: neighbours in time say nearly the same.
+    every: int = 3
+    threads: int = 1
+    seed: int = 0
+
+
+def counters(split: Split) -> dict[str, Scores]:
+    """The models that only count, by name."""
+    history = split.inputs.history
+    popularity = np.exp(split.derived[..., _RATE_28D].float().numpy())
+    return {
+        "popularity": popularity,
+        "frequency": history[..., _PURCHASES].numpy() + _TIE * popularity,
+        "recency_weighted_frequency": history[..., _DECAYED_112D].numpy() + _TIE * popularity,
+    }
+
+
+class Boosting:
+    """Gradient boosting on the servable history features: state and frozen tables, no text."""
+
+    def __init__(self, recipe: BoostingRecipe) -> None:
+        self._recipe = recipe
+        self._trees: lightgbm.Booster | None = None
+
+    def fit(self, splits: Sequence[Split], advance: Callable[[int], None] = lambda _: None) -> None:
+        """Fit on all interests of the splits; ``advance`` is told finished rounds."""
+        columns = np.concatenate([_columns(split.derived) for split in splits])
+        outcomes = np.concatenate([split.inputs.bought.numpy().reshape(-1) for split in splits])
+        settings = {**_SETTINGS, "num_threads": self._recipe.threads, "seed": self._recipe.seed}
+        rows = lightgbm.Dataset(columns, outcomes.astype(np.float32), params=settings)
+        self._trees = lightgbm.train(settings, rows, self._recipe.rounds, callbacks=[lambda _: advance(1)])
+
+    def predict(self, derived: Tensor) -> Scores:
+        """Probabilities [n, L] of derived features [n, L, F]."""
+        assert self._trees is not None
+        found = self._trees.predict(_columns(derived), num_threads=self._recipe.threads)
+        return np.asarray(found, dtype=np.float32).reshape(derived.shape[:2])
+
+
+def _columns(derived: Tensor) -> NDArray[np.float32]:
+    return np.asarray(derived[..., :HISTORY_ONLY].flatten(0, 1).float().numpy())

@@ -1,0 +1,78 @@
+"""Fine-tuning of the encoder: its similarities within a batch follow the teacher's.
+
+The length is a number of steps, not of seconds, so that a seed gives the same weights again on the same machine.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from trainer.copurchase import Lesson
+from trainer.encoder import BehaviourEncoder, tokenize
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderRecipe:
+    """How long and how fast."""
+
+    steps: int = 240
+    batch: int = 128
+    learning_rate: float = 1e-4
+    warmup_steps: int = 20
+    weight_decay: float = 0.01
+    #: Sharpness of the encoder's and of the teacher's similarities.
+    temperature: float = 0.07
+    teacher_temperature: float = 0.1
+    seed: int = 0
+
+
+def fit_encoder(
+    encoder: BehaviourEncoder,
+    tokenizer: Tokenizer,
+    lesson: Lesson,
+    recipe: EncoderRecipe,
+    advance: Callable[[int], None] = lambda _: None,
+) -> float:
+    """Fine-tune in place; the mean loss of the last tenth of the steps. Word vectors stay as they are.
+
+    Words that no text of this shop has would otherwise be left behind, and other shops need them.
+    """
+    torch.manual_seed(recipe.seed)
+    draw = np.random.default_rng(recipe.seed)
+    encoder.bert.embeddings.requires_grad_(requires_grad=False)
+    trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
+    share = lesson.weights[lesson.fit] / lesson.weights[lesson.fit].sum()
+    teacher = torch.from_numpy(lesson.teacher)
+    losses: list[float] = []
+    encoder.train()
+    for _ in range(recipe.steps):
+        rows = draw.choice(lesson.fit, recipe.batch, replace=False, p=share)
+        vectors = encoder(*tokenize(tokenizer, [lesson.texts[row] for row in rows]))
+        loss = _disagreement(vectors, teacher[rows], recipe)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+        advance(1)
+    encoder.eval()
+    return float(np.mean(losses[-max(recipe.steps // 10, 1) :]))
+
+
+def _rate(step: int, recipe: EncoderRecipe) -> float:
+    return min(1.0, (step + 1) / recipe.warmup_steps) * max(0.05, 1.0 - step / recipe.steps)
+
+
+def _disagreement(vectors: Tensor, teacher: Tensor, recipe: EncoderRecipe) -> Tensor:
+    """Cross-entropy between the teacher's and the encoder's choice of neighbours within the batch; not of oneself."""
+    itself = torch.eye(len(vectors)) * -1e4
+    wanted = torch.softmax(teacher @ teacher.T / recipe.teacher_temperature + itself, dim=1)
+    given = torch.log_softmax(vectors @ vectors.T / recipe.temperature + itself, dim=1)
+    return -(wanted * given).sum(dim=1).mean()

@@ -1,0 +1,61 @@
+"""Bars for the long steps: on a terminal they move, in a log each step says that it began and how far it is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+#: How often a step without a terminal says how far it is.
+_TOLD: Final = 5
+
+
+class Progress(Protocol):
+    """Starts a bar for a step of so many parts, and gives what moves it on."""
+
+    def __call__(self, title: str, total: int) -> Callable[[int], None]:
+        """Start a bar."""
+        ...
+
+
+def silent(title: str, total: int) -> Callable[[int], None]:
+    """No bars."""
+    del title, total
+    return lambda _: None
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[Progress]:
+    """Bars on this console for as long as the context lasts."""
+    if not console.is_terminal:
+        yield _Lines(console).start
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Bars(*columns, console=console) as bars:
+
+        def start(title: str, total: int) -> Callable[[int], None]:
+            task = bars.add_task(title, total=total)
+            return lambda count: bars.advance(task, count)
+
+        yield start
+
+
+class _Lines:
+    """Plain lines, a few per step."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def start(self, title: str, total: int) -> Callable[[int], None]:
+        done = 0
+        self._console.print(f"{title}: 0/{total}")
+
+        def advance(count: int) -> None:
+            nonlocal done
+            before, done = done, done + count
+            if before * _TOLD // total != done * _TOLD // total:
+                self._console.print(f"{title}: {done}/{total}")
+
+        return advance

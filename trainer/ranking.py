@@ -1,0 +1,143 @@
+"""How good an order of interests is: NDCG@10, recall@10, AUC, calibration, and intervals by household.
+
+Shapes: n households, L interests. Full ranking over the candidates, no sampled negatives.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+_DEPTH: Final = 10
+#: An interest with fewer buyers or fewer others has no AUC worth averaging.
+_MIN_EACH: Final = 10
+_BINS: Final = 15
+_PERCENTILES: Final = (2.5, 97.5)
+
+
+class Question(NamedTuple):
+    """What is asked in one variant."""
+
+    bought: Flags  # [n, L]
+    candidates: Flags  # [n, L]
+    active: Flags  # [n]
+
+
+class Ranking(NamedTuple):
+    """NDCG@10 and recall@10 of each ranked household, and which rows these are."""
+
+    rows: NDArray[np.int64]
+    ndcg: NDArray[np.float64]
+    recall: NDArray[np.float64]
+
+
+def rank(scores: Scores, question: Question) -> Ranking:
+    """Rank every active household that bought one of its candidates. Ties go to the lower row."""
+    wanted = question.bought & question.candidates
+    rows = np.flatnonzero(question.active & wanted.any(axis=1))
+    kept = np.where(question.candidates[rows], scores[rows], -np.inf)
+    top = np.argsort(-kept, axis=1, kind="stable")[:, :_DEPTH]
+    hits = np.take_along_axis(wanted[rows], top, axis=1)
+    count = wanted[rows].sum(axis=1)
+    depth = top.shape[1]  # fewer than ten interests have fewer places
+    discount = 1.0 / np.log2(np.arange(2, depth + 2))
+    ideal = np.cumsum(discount)[np.minimum(count, depth) - 1]
+    return Ranking(rows, (hits * discount).sum(axis=1) / ideal, hits.sum(axis=1) / count)
+
+
+def auc(scores: NDArray[np.floating[Any]], outcomes: Flags) -> float:
+    """Share of pairs of a true and a false outcome that the scores order right, ties counting half."""
+    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    # The mean rank of equal scores.
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[places]
+    positives = int(outcomes.sum())
+    negatives = len(outcomes) - positives
+    won = ranks[outcomes].sum() - positives * (positives + 1) / 2.0
+    return float(won / (positives * negatives))
+
+
+def auc_by_interest(scores: Scores, question: Question) -> NDArray[np.float64]:
+    """AUC over active households for each interest, NaN where there are too few, [L]."""
+    aucs = np.full(scores.shape[1], np.nan)
+    for row, asked in enumerate(_asked(question)):
+        bought = question.bought[asked, row]
+        if _enough(bought):
+            aucs[row] = auc(scores[asked, row], bought)
+    return aucs
+
+
+def calibration_error(probabilities: NDArray[np.floating[Any]], outcomes: Flags, bins: int = _BINS) -> float:
+    """Expected calibration error over bins of equal count."""
+    order = np.argsort(probabilities, kind="stable")
+    said = np.array_split(probabilities[order].astype(np.float64), bins)
+    happened = np.array_split(outcomes[order].astype(np.float64), bins)
+    gaps = [abs(s.mean() - h.mean()) * len(s) for s, h in zip(said, happened, strict=True) if len(s)]
+    return float(sum(gaps) / len(order))
+
+
+def measure(scores: Scores, question: Question, *, probabilities: bool) -> dict[str, float | None]:
+    """All figures of one model in one variant; no calibration error where scores are no probabilities."""
+    ranking = rank(scores, question)
+    asked = question.candidates & question.active[:, None]
+    outcomes = question.bought[asked]
+    return {
+        "ndcg10": float(ranking.ndcg.mean()),
+        "recall10": float(ranking.recall.mean()),
+        "macro_auc": float(np.nanmean(auc_by_interest(scores, question))),
+        "micro_auc": auc(scores[asked], outcomes),
+        "ece": calibration_error(scores[asked], outcomes) if probabilities else None,
+    }
+
+
+def ndcg_interval(
+    ours: Scores, theirs: Scores, question: Question, draws: int = 2000, seed: int = 0
+) -> list[float]:
+    """95 % interval of the mean difference in NDCG@10, households drawn with replacement."""
+    differences = rank(ours, question).ndcg - rank(theirs, question).ndcg
+    chosen = np.random.default_rng(seed).integers(0, len(differences), (draws, len(differences)))
+    return _interval(differences[chosen].mean(axis=1))
+
+
+def auc_interval(
+    ours: Scores, theirs: Scores, question: Question, draws: int = 1000, seed: int = 0
+) -> list[float]:
+    """95 % interval of the difference in macro AUC, households drawn with replacement."""
+    count = len(ours)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=draws)
+    gaps = [
+        _drawn_auc(ours[asked, row], question.bought[asked, row], drawn[:, asked])
+        - _drawn_auc(theirs[asked, row], question.bought[asked, row], drawn[:, asked])
+        for row, asked in enumerate(_asked(question))
+        if _enough(question.bought[asked, row])
+    ]
+    return _interval(np.nanmean(gaps, axis=0))
+
+
+def _drawn_auc(scores: NDArray[np.float32], bought: Flags, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+    """AUC under each draw's multiplicities [draws, m]; equal scores count as the order they stand in."""
+    order = np.argsort(scores, kind="stable")
+    weights = drawn[:, order].astype(np.float64)
+    positive = weights * bought[order]
+    negative = weights - positive
+    below = np.cumsum(negative, axis=1)
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    won = (positive * below).sum(axis=1)
+    return np.asarray(np.divide(won, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0))
+
+
+def _asked(question: Question) -> Flags:
+    """Which households each interest is asked about, [L, n]."""
+    return np.asarray((question.candidates & question.active[:, None]).T)
+
+
+def _enough(bought: Flags) -> bool:
+    positives = int(bought.sum())
+    return min(positives, len(bought) - positives) >= _MIN_EACH
+
+
+def _interval(values: NDArray[np.float64]) -> list[float]:
+    low, high = np.nanpercentile(values, _PERCENTILES)
+    return [float(low), float(high)]

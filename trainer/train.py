@@ -1,0 +1,103 @@
+"""Training stage: encoder, then head, both rounded to what is shipped before anything is measured with them."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainer.calibration import fit_curve, fit_line
+from trainer.copurchase import agreement, make_lesson
+from trainer.dates import VALIDATION, fit_cutoffs
+from trainer.encoder import (
+    base_directory,
+    encode,
+    load_base,
+    load_tokenizer,
+    round_to_int8,
+    save_encoder,
+)
+from trainer.evaluate import questions
+from trainer.export import round_to_half
+from trainer.fit_encoder import EncoderRecipe, fit_encoder
+from trainer.fit_head import (
+    HeadRecipe,
+    fit_intent,
+    fit_network,
+    fit_scaling,
+    fit_user_vector,
+    predict,
+    steps,
+)
+from trainer.head import InterestHead
+from trainer.progress import Progress
+from trainer.ranking import measure
+from trainer.rows import Split, SplitReader, TextVectors, training_rows
+from trainer.workspace import Workspace
+
+
+def train_encoder(work: Workspace, recipe: EncoderRecipe, progress: Progress) -> dict[str, Any]:
+    """Fine-tune, round and save the encoder and the vectors of all texts; figures."""
+    samples = work.samples()
+    lesson = make_lesson(samples, recipe.seed)
+    base = base_directory()
+    encoder, tokenizer = load_base(base), load_tokenizer(base)
+    before = encode(encoder, tokenizer, lesson.texts)
+    loss = fit_encoder(encoder, tokenizer, lesson, recipe, progress("fine-tune encoder", recipe.steps))
+    exact = encode(encoder, tokenizer, lesson.texts)
+    round_to_int8(encoder)
+    rounded = encode(encoder, tokenizer, lesson.texts)
+    save_encoder(encoder, work.encoder_weights)
+    count = len(samples.texts)
+    # Names as they are stored, so that the head is trained with what the worker reads.
+    names = rounded[count:].astype(np.float16).astype(np.float32)
+    work.save_vectors(TextVectors(rounded[:count], names))
+    cosines = (exact * rounded).sum(axis=1)
+    return {
+        "loss": loss,
+        "texts": count,
+        "unseen_texts": len(lesson.unseen),
+        "agreement_unseen_before": agreement(lesson, before, lesson.unseen),
+        "agreement_unseen_after": agreement(lesson, exact, lesson.unseen),
+        "agreement_unseen_int8": agreement(lesson, rounded, lesson.unseen),
+        "int8_drift_min_cosine": float(cosines.min()),
+        "int8_drift_mean_cosine": float(cosines.mean()),
+    }
+
+
+def train_head(work: Workspace, recipe: HeadRecipe, progress: Progress) -> dict[str, Any]:
+    """Train, round, calibrate and save the head; figures."""
+    reader = SplitReader(work.samples(), work.vectors())
+    splits = reader.read_fit(advance=progress("derive features", len(fit_cutoffs())))
+    rows = training_rows([*splits, *reader.read_fit_without_purchases(splits, recipe.seed)])
+    tables = reader.tables(VALIDATION)
+    torch.manual_seed(recipe.seed)  # the start of the network, its order of rows and its dropout
+    head = InterestHead(tables, work.vectors().names, recipe.shape)
+    fit_scaling(head, rows)
+    fit_network(head, rows, recipe, progress("train head", steps(len(rows.user), recipe)))
+    fit_intent(head, rows, recipe)
+    latest = splits[-1].inputs
+    fit_user_vector(head, latest.history, latest.window, latest.bought & latest.novel)
+    round_to_half(head)
+    validation = reader.read(VALIDATION, held_out=False)
+    _calibrate(head, validation)
+    work.save_head(head, tables)
+    return {"rows": len(rows.user), "mix": head.mix.tolist(), "validation": _measure(head, validation)}
+
+
+def _calibrate(head: InterestHead, validation: Split) -> None:
+    """Fit both curves on the validation month, over active households."""
+    active = torch.from_numpy(validation.inputs.active)
+    logits = predict(head, validation.derived)[active]
+    fit_curve(head.score_curve, logits, validation.inputs.bought[active])
+    with torch.no_grad():
+        intent = head.intent_logits(validation.inputs.user[active])
+    fit_line(head.intent_curve, intent, validation.inputs.intent[active])
+
+
+def _measure(head: InterestHead, validation: Split) -> dict[str, Any]:
+    with torch.no_grad():
+        scores = torch.sigmoid(head.score_curve(predict(head, validation.derived))).numpy()
+    return {
+        name: measure(scores, question, probabilities=True)
+        for name, question in questions(validation.inputs).items()
+    }
