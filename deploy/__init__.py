@@ -1,0 +1,1 @@
+"""What runs the service elsewhere; nothing of the service imports it."""

@@ -1,0 +1,131 @@
+"""The rows of ads, and of the state with what moves it between workers."""
+
+from typing import Final
+
+from deploy.grafana.panels import PanelSpec, Query, RowSpec, increase, largest, rate, total
+
+_TOPIC: Final = 'topic=~"$topic"'
+_FILLED: Final = 'filled="true"'
+
+ADS: Final = RowSpec(
+    "Ads",
+    (
+        PanelSpec(
+            "Ad decisions",
+            "Decisions published, filled (true) or not (false).",
+            "mps",
+            (Query(rate("interestflow_ad_decisions_total", "filled"), "filled: {{filled}}"),),
+            stacked=True,
+        ),
+        PanelSpec(
+            "Fill ratio",
+            "Decisions that had a winner.",
+            "percentunit",
+            (
+                Query(
+                    f"{rate('interestflow_ad_decisions_total', where=_FILLED)}"
+                    f" / {rate('interestflow_ad_decisions_total')}",
+                    "filled",
+                ),
+            ),
+        ),
+        PanelSpec(
+            "Lost by reason",
+            "Campaigns that did not win a decision. The whole trail of one decision is in ads.decisions.",
+            "cps",
+            (Query(rate("interestflow_ad_candidate_losses_total", "reason"), "{{reason}}"),),
+            stacked=True,
+        ),
+        PanelSpec(
+            "Campaigns",
+            "Campaigns in the snapshot; every worker reads them all, so their numbers should be the same.",
+            "short",
+            (Query(largest("interestflow_ad_campaigns", "instance"), "{{instance}}"),),
+        ),
+        PanelSpec(
+            "Campaign records rejected",
+            "Records of ads.campaigns that can't be used; the campaign stays as it was.",
+            "cps",
+            (
+                Query(
+                    rate("interestflow_ad_campaigns_rejected_total", "reason"),
+                    "{{reason}}",
+                    only_in_trouble=True,
+                ),
+            ),
+        ),
+    ),
+)
+
+STATE: Final = RowSpec(
+    "State and rebalances",
+    (
+        PanelSpec(
+            "Users in the state",
+            "Users of this worker's partitions.",
+            "short",
+            (Query(largest("interestflow_users", "instance"), "{{instance}}"),),
+            stacked=True,
+        ),
+        PanelSpec(
+            "Assigned partitions",
+            "Input partitions held. Summed over the workers it must be the partition count, for every topic.",
+            "short",
+            (Query(total("interestflow_assigned_partitions", "topic", _TOPIC), "{{topic}}"),),
+        ),
+        PanelSpec(
+            "Rebalances",
+            "In the interval. Every rebalance stops the whole group for seconds; more than a few an hour: workers flap.",
+            "short",
+            (Query(increase("interestflow_rebalances_total", "instance"), "{{instance}}"),),
+        ),
+        PanelSpec(
+            "Records fetched again",
+            "Repeats that were filtered and jumps that were answered by seeking back: normal around a rebalance.",
+            "recps",
+            (
+                Query(
+                    rate("interestflow_transport_repeats_filtered_total", "topic", _TOPIC),
+                    "{{topic}}: repeats",
+                    only_in_trouble=True,
+                ),
+                Query(
+                    rate("interestflow_transport_seek_backs_total", "topic", _TOPIC),
+                    "{{topic}}: seeks back",
+                    only_in_trouble=True,
+                ),
+            ),
+        ),
+        PanelSpec(
+            "Rewound sources",
+            "An input log that went back while it was read: recreated or truncated. Must be 0: see the runbook "
+            "source-rewound.",
+            "short",
+            (
+                Query(
+                    increase("interestflow_source_rewound_total", "topic", _TOPIC),
+                    "{{topic}}",
+                    only_in_trouble=True,
+                ),
+            ),
+        ),
+        PanelSpec(
+            "Changelog traffic",
+            "State bytes sent to the changelogs; the cost of durability.",
+            "Bps",
+            (Query(rate("interestflow_changelog_bytes_total", "table"), "{{table}}"),),
+        ),
+        PanelSpec(
+            "Sends tried again",
+            "Retryable errors of the producer. The stream waits and loses nothing.",
+            "cps",
+            (Query(rate("interestflow_send_retries_total", "error"), "{{error}}", only_in_trouble=True),),
+        ),
+        PanelSpec(
+            "Texts first met",
+            "Product texts sent to catalog.texts; each is encoded once. Falls as the catalogue becomes known.",
+            "cps",
+            (Query(rate("interestflow_texts_published_total"), "texts"),),
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Checks of what runs the service elsewhere: compose, Prometheus, Grafana."""
