@@ -1,0 +1,1 @@
+"""Speed, as commands that print their table and write their figures with ``--json FILE``."""
