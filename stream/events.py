@@ -83,6 +83,7 @@ class Change(StrEnum):
     NO_EVENT_ID = "no_event_id"
     NULL_KEY = "null_key"
     REPARTITIONED = "repartitioned"
+    SENSITIVE = "sensitive"
 
 
 class Outcome(StrEnum):

@@ -38,6 +38,7 @@ from stream.pacing import ScorePace
 from stream.partitioner import Partitioner
 from stream.record import InputRecord
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
+from stream.sensitive import NOTHING_SENSITIVE, SensitiveNames, withhold
 from stream.state import UserState, encode_state
 from stream.stores.backend import PartitionStore
 from stream.texts import TextCatalog
@@ -82,6 +83,7 @@ class FoldRules(NamedTuple):
     live_users: int
     app_version: str
     virtual_time: bool
+    sensitive: SensitiveNames = NOTHING_SENSITIVE
 
 
 @dataclass(slots=True)
@@ -166,6 +168,7 @@ class Folder:
         if decoded.change is _RESERVED_FIELD:
             draft.reserved_fields += 1
         received = self._received(draft.source, record, decoded)
+        decoded = withhold(decoded, self._rules.sensitive)
         outcome = fold_event(state, decoded, received, self._rules.policy, draft.texts)
         if outcome is not _ACCEPTED:
             return outcome, ""

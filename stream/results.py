@@ -15,6 +15,7 @@ from stream.model.repository import ModelBundle
 from stream.moment import UserMoment
 from stream.publisher import Result
 from stream.reviews import next_review_ms
+from stream.sensitive import NOTHING_SENSITIVE, SensitiveNames
 from stream.settings import ScoreSettings
 
 _HOUR_MS: Final = 3_600_000
@@ -53,6 +54,7 @@ class ResultRules(NamedTuple):
     policy: AdPolicy | None
     """None: no ad decisions."""
     response: ResponseModel
+    sensitive: SensitiveNames = NOTHING_SENSITIVE
 
 
 class ResultBuilder:
@@ -61,6 +63,9 @@ class ResultBuilder:
     def __init__(self, rules: ResultRules) -> None:
         self._rules = rules
         self._label_set = int(rules.bundle.label_set_hash[:16], 16)
+        self._sensitive = np.array(
+            [rules.sensitive.topic_of((interest.name,)) is not None for interest in rules.bundle.interests]
+        )
 
     def build(
         self,
@@ -80,6 +85,8 @@ class ResultBuilder:
             stream_ms: Stream time, for the next review.
         """
         record, state = moment.record, moment.state
+        if answer is not None:
+            answer = answer._replace(scores=self._harmless(answer.scores))
         outcome = self._outcome(moment, answer)
         previous = record.scores if self._has_scores(moment) else None
         if answer is None:
@@ -108,15 +115,21 @@ class ResultBuilder:
             return _Outcome(answer.scores, answer.intent, answer.user_vector, "model", moment.request)
         nowhere = np.zeros(self._rules.bundle.dimensions, dtype=np.float32)
         if self._has_scores(moment):
-            return _Outcome(moment.record.scores, moment.record.intent, nowhere, "cached", _FALLBACK_REQUEST)
-        scores = profile_scores(moment.history)
+            scores = self._harmless(moment.record.scores)
+            return _Outcome(scores, moment.record.intent, nowhere, "cached", _FALLBACK_REQUEST)
+        scores = self._harmless(profile_scores(moment.history))
         return _Outcome(scores, None, nowhere, "profile" if scores.any() else "none", _FALLBACK_REQUEST)
+
+    def _harmless(self, scores: Floats) -> Floats:
+        """The scores with those of sensitive interests thrown away, which a network gives whether asked or not."""
+        return np.where(self._sensitive, np.float32(0.0), scores)
 
     def _update(
         self, moment: UserMoment, outcome: _Outcome, previous: Floats | None, emitted_at_ms: int
     ) -> InterestUpdate:
         bundle, window = self._rules.bundle, moment.state.window
         top = top_rows(outcome.scores, self._rules.settings.top_interests)
+        top = top[~self._sensitive[top]]  # of few interests all are at the top
         explained = TopInterests(
             [bundle.interests[row].category_hash for row in top.tolist()],
             bundle.interest_vectors[top],

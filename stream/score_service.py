@@ -104,7 +104,8 @@ class ScoreService:
         self.encoder = TextEncoder(
             self.model, self.bundle.encoder_version, VectorCache(model.cached_vectors), observer=observer
         )
-        interests = InterestRows(self.bundle.row_by_category, self.bundle.interest_vectors)
+        sensitive = settings.sensitive.names()
+        interests = InterestRows(self.bundle.row_by_category, self.bundle.interest_vectors, sensitive)
         self.campaigns = Campaigns(interests, parts.metrics)
         self.reader = CompactedTopicReader(
             CAMPAIGNS_TOPIC,
@@ -122,6 +123,7 @@ class ScoreService:
                 settings=settings.score,
                 policy=ad_policy(settings.ads) if settings.ads.enabled else None,
                 response=ResponseModel.from_manifest({"ad_response": self.bundle.ad_response}),
+                sensitive=sensitive,
             ),
             changelog_topic(settings.app_id, USER_SCORES),
         )  # fmt: skip

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream.errors import ConfigurationError
+from stream.sensitive import DEFAULT_LIST, SensitiveNames, read_list
 from stream.window import DAY_MS, WindowPolicy
 
 PREFIX: Final = "INTERESTFLOW_"
@@ -117,6 +118,31 @@ class AdSettings(_Section):
     explore_ratio: float = Field(0.0, ge=0.0, le=0.5)
 
 
+class SensitiveSettings(_Section):
+    """Which interests are never scored, stored or emitted."""
+
+    list: Path = Field(DEFAULT_LIST, description="TOML of topics and words; the default is worth reading.")
+    optional: str = Field(
+        "alcohol,tobacco", description="Topics of the list that hold beside those that always do, by commas."
+    )
+
+    def names(self) -> SensitiveNames:
+        """What the list says.
+
+        Raises:
+            ConfigurationError: If the list can't be read, or an optional topic is not in it.
+        """
+        try:
+            content = self.list.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"the list of sensitive interests {self.list} can't be read ({error}): name a TOML file in "
+                "INTERESTFLOW_SENSITIVE__LIST, or unset it for the list that comes with the service"
+            ) from error
+        chosen = (topic.strip() for topic in self.optional.split(","))
+        return read_list(content, [topic for topic in chosen if topic], str(self.list))
+
+
 class HealthSettings(_Section):
     """Metrics and health, on loopback unless said otherwise."""
 
@@ -146,6 +172,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     score: ScoreSettings = ScoreSettings()
     ads: AdSettings = AdSettings()
+    sensitive: SensitiveSettings = SensitiveSettings()
     health: HealthSettings = HealthSettings()
 
 

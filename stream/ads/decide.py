@@ -159,6 +159,8 @@ def _losses(
         unrunnable = _not_running(campaign, now_ms)
         if unrunnable is not None:
             return unrunnable
+        if rows.is_sensitive:
+            return CandidateReason.SENSITIVE
         if blocked and any(cat in blocked or cat.partition("-")[0] in blocked for cat in campaign.cat):
             return CandidateReason.CATEGORY_BLOCKED
         times = shown.get(rows.hash, ())

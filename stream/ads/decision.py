@@ -24,6 +24,7 @@ class CandidateReason(StrEnum):
     ENDED = "ended"
     PAUSED = "paused"
     CATEGORY_BLOCKED = "category_blocked"
+    SENSITIVE = "sensitive"
     FREQUENCY_CAP = "frequency_cap"
     BELOW_FLOOR = "below_floor"
     NO_MODEL = "no_model"
@@ -42,6 +43,7 @@ NONBID_CODES: Final[dict[CandidateReason, int]] = {
     CandidateReason.OUTRANKED: 504,
     CandidateReason.NO_MODEL: 505,
     CandidateReason.EXPLORED_OTHER: 506,
+    CandidateReason.SENSITIVE: 507,
 }
 
 #: Arbitrary; a change of it would change every id.

@@ -17,20 +17,25 @@ from stream.ads.campaign import Campaign, Creative
 from stream.ads.response import CreativeArrays, Floats
 from stream.exposure import campaign_hash
 from stream.render import category_hash, render_names, text_hash
+from stream.sensitive import NOTHING_SENSITIVE, SensitiveNames
 
 #: Sharpens cosines into shares: a lead of 0.1 makes an interest count 7 times as much.
 _TEMPERATURE: Final = 0.05
 
 
 class InterestRows(NamedTuple):
-    """The label set of a model version: row by category hash, and the names' unit vectors [L, D]."""
+    """The label set of a model version: row by category hash, and the names' unit vectors [L, D]; and what is no interest."""
 
     row_by_category: Mapping[int, int]
     vectors: Floats
+    sensitive: SensitiveNames = NOTHING_SENSITIVE
 
 
 class CampaignRows(NamedTuple):
-    """One campaign, its hash, and its creatives as rows in the order of crid."""
+    """One campaign, its hash, and its creatives as rows in the order of crid, without the sensitive ones.
+
+    A campaign that is sensitive as a whole, or in all its creatives, keeps them as rows and takes no part.
+    """
 
     campaign: Campaign
     hash: int
@@ -38,6 +43,7 @@ class CampaignRows(NamedTuple):
     texts: tuple[str, ...]
     text_hashes: tuple[int, ...]
     arrays: CreativeArrays
+    is_sensitive: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +136,8 @@ def _campaign_rows(
     campaign: Campaign, interests: InterestRows, vectors: Mapping[int, Floats]
 ) -> CampaignRows:
     creatives = tuple(sorted(campaign.creatives, key=lambda creative: creative.crid))
+    harmless = _harmless(campaign, creatives, interests.sensitive)
+    creatives = harmless or creatives
     texts = tuple(creative_text(creative) for creative in creatives)
     hashes = tuple(text_hash(text) for text in texts)
     unknown = np.zeros(interests.vectors.shape[1], np.float32)
@@ -137,7 +145,22 @@ def _campaign_rows(
     weights = interest_weights([creative.categories for creative in creatives], stacked, interests)
     products = np.array([creative.products for creative in creatives], dtype=np.float32)
     arrays = CreativeArrays(weights, stacked, products)
-    return CampaignRows(campaign, campaign_hash(campaign.cid), creatives, texts, hashes, arrays)
+    return CampaignRows(
+        campaign, campaign_hash(campaign.cid), creatives, texts, hashes, arrays, is_sensitive=not harmless
+    )
+
+
+def _harmless(
+    campaign: Campaign, creatives: tuple[Creative, ...], sensitive: SensitiveNames
+) -> tuple[Creative, ...]:
+    """The creatives that may be shown; none if the campaign says itself that it is sensitive."""
+    if sensitive.topic_of_categories(campaign.cat) or sensitive.topic_of((campaign.name,)):
+        return ()
+    return tuple(
+        creative
+        for creative in creatives
+        if sensitive.topic_of((creative.title, *creative.categories)) is None
+    )
 
 
 def _cid(rows: CampaignRows) -> str:

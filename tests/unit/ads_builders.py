@@ -79,10 +79,11 @@ def decided(
     of: AdUser | None = None,
     policy: AdPolicy | None = None,
     request: AdRequest | None = None,
+    interests: InterestRows = INTERESTS,
 ) -> Decided:
     return decide(
         of or user(),
-        CampaignSnapshot.build(campaigns, INTERESTS, {}),
+        CampaignSnapshot.build(campaigns, interests, {}),
         MIRROR,
         policy or AdPolicy(),
         NOW_MS,

@@ -77,7 +77,7 @@ class Fold(NamedTuple):
         return [(user.partition, user.key) for user in self.due.take(100, 2000.0)]
 
 
-def folder(*, live_users: int = 100, virtual_time: bool = False) -> Fold:
+def folder(*, live_users: int = 100, virtual_time: bool = False, **changes: Any) -> Fold:
     store, sender, due, metrics, clock = MemoryStore(), FakeSender(), DueUsers(0.0), Metrics(), FrozenClock()
     time = StreamTime(clock, virtual=virtual_time)
     rules = FoldRules(
@@ -88,6 +88,7 @@ def folder(*, live_users: int = 100, virtual_time: bool = False) -> Fold:
         live_users=live_users,
         app_version="1.2.3",
         virtual_time=virtual_time,
+        **changes,
     )
     parts = FoldParts(store, sender, due, ScorePace(0.3), TextCatalog(PARTITIONS), time, clock, metrics)
     return Fold(Folder(parts, rules), store, sender, due, metrics, time)
