@@ -9,13 +9,23 @@ from typing import Annotated, Any
 
 import typer
 
+from stream.clock import SystemClock
 from stream.contracts import write_contracts
+from stream.decode import decode_erasure_key
 from stream.demo.command import demo_at_terminal
 from stream.demo.options import DemoOptions
 from stream.doctor import examine
 from stream.embedded.stub_environment import stub_python
-from stream.errors import ConfigurationError, FatalError, PartitionMismatchError, TransientError
-from stream.kafka_client import client_kwargs
+from stream.erasure.command import DEFAULT_WAIT_SECONDS, EraseOptions
+from stream.erasure.command import erase as erase_user
+from stream.errors import (
+    ConfigurationError,
+    FatalError,
+    PartitionMismatchError,
+    RejectionError,
+    TransientError,
+)
+from stream.kafka_client import client_kwargs, settings_topics
 from stream.logs import configure_logs
 from stream.replay.command import ReplayOptions, day, last_day, run_replay
 from stream.replay.recording import (
@@ -26,7 +36,7 @@ from stream.replay.recording import (
     Recording,
 )
 from stream.settings import Settings, known_variables, load_settings
-from stream.topics import check_topics, create_topics, service_topics
+from stream.topics import check_topics, create_topics
 from stream.worker import Worker
 
 #: Ends a worker that stopped for a named reason; an orchestrator may alert on it.
@@ -105,6 +115,30 @@ def replay(  # noqa: PLR0913, PLR0917 - as demo
     run_replay(ReplayOptions(recording, seconds, campaigns, summary), load_settings())
 
 
+@app.command()
+def erase(
+    user: Annotated[str, typer.Argument(help="The user's id.")],
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds for a worker to carry it out.")
+    ] = DEFAULT_WAIT_SECONDS,
+    report: Annotated[Path | None, typer.Option("--json", help="Gets the proof as JSON.")] = None,
+) -> None:
+    """Erase a user, wait for the worker, and prove it: what is left where, and when it is gone."""
+    try:
+        decode_erasure_key(user.encode())
+    except RejectionError as error:
+        raise ConfigurationError(f"{user!r} is no user id: {error.detail}") from error
+    proof = _run(erase_user(EraseOptions(user, wait), load_settings(), SystemClock()))
+    if report is not None:
+        report.write_bytes(proof.to_json())
+    for line in proof.lines():
+        typer.echo(line)
+    if not proof.carried_out:
+        typer.echo(f"no worker carried it out within {wait:g} s: it will when one runs; then ask again")
+    if not proof.is_complete:
+        raise typer.Exit(1)
+
+
 @topics.command("create")
 def topics_create() -> None:
     """Create the topics that are missing; existing ones stay as they are."""
@@ -163,7 +197,7 @@ def contracts(
 
 
 def _specs(settings: Settings) -> Any:
-    return service_topics(settings.app_id, settings.kafka.partitions, virtual_time=settings.virtual_time)
+    return settings_topics(settings)
 
 
 def _run(task: Coroutine[Any, Any, Any]) -> Any:

@@ -4,12 +4,12 @@ import shutil
 from typing import NamedTuple
 
 from stream.errors import FatalError, ModelRepositoryError, ModelUnavailableError
-from stream.kafka_client import client_kwargs
+from stream.kafka_client import client_kwargs, settings_topics
 from stream.model.probe import probe
 from stream.model.repository import ModelBundle, load_bundle
 from stream.model.triton import TritonModel
 from stream.settings import Settings
-from stream.topics import check_topics, service_topics
+from stream.topics import check_topics
 
 #: A RocksDB store with less than this will soon stop.
 _FREE_BYTES = 1_000_000_000
@@ -35,7 +35,7 @@ async def examine(settings: Settings) -> list[Finding]:
 
 async def _kafka(settings: Settings) -> list[Finding]:
     kafka = settings.kafka
-    specs = service_topics(settings.app_id, kafka.partitions, virtual_time=settings.virtual_time)
+    specs = settings_topics(settings)
     try:
         problems = await check_topics(kafka.bootstrap_servers, specs, client_kwargs=client_kwargs(kafka))
     except FatalError as error:

@@ -16,13 +16,14 @@ from stream.render import NOTHING, render_event
 from stream.state import UserState
 from stream.window import DAY_MS, Behaviour, WindowPolicy
 
-#: Events of an erased user are dropped for as long as inputs are kept.
-ERASED_MARKER_MS: Final = 30 * DAY_MS
+#: Events of an erased user are dropped for as long: longer than inputs may be kept (INTERESTFLOW_PRIVACY__RETENTION_DAYS).
+ERASED_MARKER_MS: Final = 60 * DAY_MS
 KIND_BY_TYPE: Final = {name: code for code, name in enumerate(EVENT_TYPES)}
 #: Looked up for every event, and looking a member up in its enum takes five times as long.
 _ACCEPTED: Final = Outcome.ACCEPTED
 _IMPRESSION: Final = "ad_impression"
 _AD_CLICK: Final = "ad_click"
+_SEARCH_KIND: Final = KIND_BY_TYPE["search"]
 
 
 class Received(NamedTuple):
@@ -98,6 +99,16 @@ def erase_user(state: UserState, received: Received) -> UserState:
     marker.folded_at_ms = received.record_ms
     marker.erased_at_ms = received.record_ms
     return marker
+
+
+def searched_texts(state: UserState) -> list[int]:
+    """Hashes of the words that the user typed, as far as the window has them."""
+    window = state.window
+    return [
+        text
+        for text, kind, category in zip(window.texts, window.kinds, window.categories, strict=True)
+        if kind == _SEARCH_KIND and category == NOTHING
+    ]
 
 
 def _admit(state: UserState, occurred_at_ms: int, received: Received, policy: WindowPolicy) -> Outcome:

@@ -21,6 +21,8 @@ from stream.clock import Clock, StreamTime
 from stream.dead_letter import dead_letter
 from stream.decode import Decoded, check_record_time, decode_control, decode_erasure_key, decode_event
 from stream.due import DueUsers
+from stream.erasure.burial import Burial
+from stream.erasure.marker import marker_key
 from stream.errors import RejectionError
 from stream.events import (
     CONTROL_TOPIC,
@@ -31,14 +33,15 @@ from stream.events import (
     Outcome,
     Reason,
 )
-from stream.fold import Received, erase_user, event_hash, fold_event, source_key
+from stream.fold import Received, erase_user, event_hash, fold_event, searched_texts, source_key
 from stream.live import LiveStates
 from stream.metrics import Metrics
 from stream.pacing import ScorePace
 from stream.partitioner import Partitioner
+from stream.privacy import PrivacyRules
 from stream.record import InputRecord
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
-from stream.sensitive import NOTHING_SENSITIVE, SensitiveNames, withhold
+from stream.sensitive import withhold
 from stream.state import UserState, encode_state
 from stream.stores.backend import PartitionStore
 from stream.texts import TextCatalog
@@ -83,7 +86,7 @@ class FoldRules(NamedTuple):
     live_users: int
     app_version: str
     virtual_time: bool
-    sensitive: SensitiveNames = NOTHING_SENSITIVE
+    privacy: PrivacyRules = PrivacyRules()
 
 
 @dataclass(slots=True)
@@ -97,6 +100,9 @@ class _Draft:
     #: Wall clock (ms) of the first event of each touched user.
     appended: dict[bytes, int] = field(default_factory=dict)
     texts: dict[int, str] = field(default_factory=dict)
+    forgotten_texts: set[int] = field(default_factory=set)
+    #: Markers of erased users under their hashed keys.
+    markers: dict[bytes, UserState] = field(default_factory=dict)
     dead_letters: list[OutRecord] = field(default_factory=list)
     moved: dict[int, list[OutRecord]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -109,7 +115,10 @@ class Folder:
     def __init__(self, parts: FoldParts, rules: FoldRules) -> None:
         self._parts = parts
         self._rules = rules
-        self.live = LiveStates(parts.store, rules.live_users)
+        self.live = LiveStates(parts.store, rules.live_users, rules.privacy.marker_secret)
+        #: Held while a bundle is folded: nobody is buried in the middle of one.
+        self._busy = asyncio.Lock()
+        self.burial = Burial(parts.store, parts.sender, self.live, self._busy, rules.changelog_topic)
 
     async def fold(
         self, topic: str, partition: int, records: Sequence[InputRecord], abandoned: Callable[[], bool]
@@ -125,9 +134,10 @@ class Folder:
         draft = _Draft(topic, partition, source)
         durable = False
         try:
-            await self._fold_records(draft, records)
-            await self._send(draft, abandoned)
-            durable = True
+            async with self._busy:
+                await self._fold_records(draft, records)
+                await self._send(draft, abandoned)
+                durable = True
         finally:
             if not durable:
                 self.live.discard(partition, draft.touched)
@@ -168,7 +178,7 @@ class Folder:
         if decoded.change is _RESERVED_FIELD:
             draft.reserved_fields += 1
         received = self._received(draft.source, record, decoded)
-        decoded = withhold(decoded, self._rules.sensitive)
+        decoded = withhold(decoded, self._rules.privacy.sensitive)
         outcome = fold_event(state, decoded, received, self._rules.policy, draft.texts)
         if outcome is not _ACCEPTED:
             return outcome, ""
@@ -190,6 +200,8 @@ class Folder:
             return Outcome.REPLAYED, ""
         received = Received(draft.source, record.offset, record.timestamp, 0, 0, b"")
         marker = erase_user(state, received)
+        draft.forgotten_texts.update(searched_texts(state))
+        draft.markers[marker_key(user, self._rules.privacy.marker_secret)] = marker
         self.live.replace(draft.partition, user, marker)
         draft.touched[user] = marker
         draft.appended.setdefault(user, self._appended_ms(record))
@@ -252,7 +264,9 @@ class Folder:
         if abandoned():  # a write from here would come after those of the new owner
             raise SendAbandonedError("the partitions moved while folding; the new owner repeats it")
         parts = self._parts
-        items = [(key, encode_state(state)) for key, state in draft.touched.items()]
+        items = [
+            (key, encode_state(state)) for key, state in (*draft.touched.items(), *draft.markers.items())
+        ]
         new_texts = parts.texts.unknown(draft.texts)
         changelog = Outgoing(
             self._rules.changelog_topic, draft.partition, [OutRecord(key, data) for key, data in items]
@@ -262,6 +276,7 @@ class Folder:
             Outgoing(DEAD_LETTER_TOPIC, draft.partition, draft.dead_letters),
             *(Outgoing(draft.topic, home, moved) for home, moved in draft.moved.items()),
             *parts.texts.outgoing(new_texts),
+            *parts.texts.forget(draft.forgotten_texts),
         ]
         offsets = await parts.sender.send(outgoing, abandoned)
         parts.texts.add(new_texts)
@@ -269,7 +284,7 @@ class Folder:
             parts.store.put_batch(draft.partition, items, offsets[0])
         now = parts.clock.monotonic_seconds()
         urgent = draft.topic == PURCHASE_TOPIC
-        for key, _ in items:
+        for key in draft.touched:
             parts.due.mark(draft.partition, key, now, appended_ms=draft.appended[key], urgent=urgent)
         parts.metrics.texts_published.inc(len(new_texts))
         parts.metrics.changelog_bytes.labels("user-behaviour").inc(sum(len(data) for _, data in items))

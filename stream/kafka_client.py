@@ -1,4 +1,4 @@
-"""Settings to client arguments: one place that knows security for aiokafka and for Faust."""
+"""Settings to client arguments and topics: one place that knows security for aiokafka and for Faust."""
 
 import ssl
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import faust
 from faust.types.auth import CredentialsT
 
-from stream.settings import KafkaSettings
+from stream.settings import KafkaSettings, Settings
+from stream.topics import TopicSpec, service_topics
 
 
 def client_kwargs(settings: KafkaSettings) -> dict[str, Any]:
@@ -23,6 +24,16 @@ def client_kwargs(settings: KafkaSettings) -> dict[str, Any]:
     if settings.security_protocol.endswith("SSL"):
         kwargs["ssl_context"] = _ssl_context(settings)
     return kwargs
+
+
+def settings_topics(settings: Settings) -> tuple[TopicSpec, ...]:
+    """The topics that these settings ask for."""
+    return service_topics(
+        settings.app_id,
+        settings.kafka.partitions,
+        virtual_time=settings.virtual_time,
+        limits=settings.privacy.limits(),
+    )
 
 
 def faust_credentials(settings: KafkaSettings) -> CredentialsT | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from stream.erasure.marker import marker_key
 from stream.state import UserState, decode_state
 from stream.stores.backend import PartitionStore
 
@@ -12,9 +13,10 @@ class LiveStates:
     A state is held under its partition: a record that stands on another one must not find it.
     """
 
-    def __init__(self, store: PartitionStore, most: int) -> None:
+    def __init__(self, store: PartitionStore, most: int, marker_secret: bytes = b"") -> None:
         self._store = store
         self._most = most
+        self._marker_secret = marker_secret
         self._states: dict[tuple[int, bytes], UserState] = {}
 
     def cached(self, partition: int, key: bytes) -> UserState | None:
@@ -22,10 +24,12 @@ class LiveStates:
         return self._states.get((partition, key))
 
     def load(self, partition: int, key: bytes) -> UserState:
-        """The state from the store, or a new one; from now on held."""
+        """The state from the store, the marker of an erased user, or a new one; from now on held."""
         if len(self._states) >= self._most:
             del self._states[next(iter(self._states))]  # the one longest here; a busy user is soon back
         data = self._store.get(partition, key)
+        if data is None:
+            data = self._store.get(partition, marker_key(key, self._marker_secret))
         state = UserState() if data is None else decode_state(data)
         self._states[partition, key] = state
         return state

@@ -6,10 +6,11 @@ from typing import NamedTuple
 from stream.ads.decision import AdDecision
 from stream.clock import Clock
 from stream.due import DueUser
+from stream.erasure.burial import Burial, Grave, purge
 from stream.events import DECISIONS_TOPIC, UPDATES_TOPIC
 from stream.interest_update import InterestUpdate, Source
 from stream.metrics import Metrics
-from stream.score_record import ScoreRecord, encode_record, forgotten
+from stream.score_record import ScoreRecord, encode_record
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
 from stream.state import peek_erased
 from stream.stores.backend import PartitionStore
@@ -37,7 +38,7 @@ class _Share(NamedTuple):
 
     first: list[Outgoing]
     changelog: Outgoing
-    items: list[tuple[bytes, bytes]]
+    items: list[tuple[bytes, bytes | None]]
 
 
 class PublishParts(NamedTuple):
@@ -48,6 +49,7 @@ class PublishParts(NamedTuple):
     sender: BatchSender
     clock: Clock
     metrics: Metrics
+    burial: Burial
 
 
 class Publisher:
@@ -60,7 +62,7 @@ class Publisher:
     async def publish(
         self, results: Sequence[Result], erased: Sequence[Erased], abandoned: Callable[[], bool]
     ) -> None:
-        """Send updates, decisions and tombstones, then the own records.
+        """Send updates, decisions and tombstones, then the own records, then bury who was erased.
 
         Raises:
             SendAbandonedError: If the partitions moved; the new owner scores these users.
@@ -89,10 +91,18 @@ class Publisher:
         for (partition, share), offset in zip(by_partition.items(), offsets, strict=True):
             if share.items:
                 self._parts.scores.put_batch(partition, share.items, offset)
+        await self._bury(erased, abandoned)
         self._note(results)
         self._parts.metrics.score_stage.labels("publish").observe(
             self._parts.clock.monotonic_seconds() - started
         )
+
+    async def _bury(self, erased: Sequence[Erased], abandoned: Callable[[], bool]) -> None:
+        """Last of all: until then a crash leaves the user due, and all of it is done once more."""
+        for user in erased:
+            await purge(self._parts.scores, user.due.partition, [user.due.key])
+        graves = [Grave(user.due.partition, user.due.key, user.revision) for user in erased]
+        await self._parts.burial.bury(graves, abandoned)
 
     def _erased_meanwhile(self, user: DueUser) -> bool:
         data = self._parts.behaviour.get(user.partition, user.key)
@@ -102,10 +112,10 @@ class Publisher:
         return gone
 
     def _outgoing(self, partition: int, results: Sequence[Result], erased: Sequence[Erased]) -> _Share:
-        items = [
+        items: list[tuple[bytes, bytes | None]] = [
             (result.due.key, encode_record(result.record)) for result in results if result.record is not None
         ]
-        items.extend((user.due.key, encode_record(forgotten(user.revision))) for user in erased)
+        items.extend((user.due.key, None) for user in erased)
         updates = [OutRecord(r.due.key, r.update.to_bytes()) for r in results if r.update is not None]
         decisions = [OutRecord(r.due.key, r.decision.to_bytes()) for r in results if r.decision is not None]
         tombstones = [OutRecord(user.due.key, None) for user in erased]

@@ -14,6 +14,7 @@ from stream.campaigns import Campaigns
 from stream.clock import Clock, StreamTime
 from stream.compacted import CompactedTopicReader, EndOffsets
 from stream.due import DueUsers
+from stream.erasure.burial import Burial
 from stream.errors import ConfigurationError
 from stream.events import CAMPAIGNS_TOPIC
 from stream.kafka_client import client_kwargs
@@ -49,6 +50,7 @@ class SharedParts(NamedTuple):
     time: StreamTime
     clock: Clock
     metrics: Metrics
+    burial: Burial
 
 
 class MetricsObserver:
@@ -116,7 +118,7 @@ class ScoreService:
         scorer = Scorer(
             ScoreParts(
                 parts.behaviour, parts.scores, parts.texts, parts.sender, self.model, self.encoder,
-                self.campaigns, parts.time, parts.clock, parts.metrics,
+                self.campaigns, parts.time, parts.clock, parts.metrics, parts.burial,
             ),
             ResultRules(
                 bundle=self.bundle,

@@ -16,6 +16,7 @@ import structlog
 from stream.campaigns import Campaigns
 from stream.clock import Clock, StreamTime
 from stream.due import DueUser
+from stream.erasure.burial import Burial
 from stream.errors import ModelUnavailableError
 from stream.features import Floats
 from stream.metrics import Metrics
@@ -49,6 +50,7 @@ class ScoreParts(NamedTuple):
     time: StreamTime
     clock: Clock
     metrics: Metrics
+    burial: Burial
 
 
 class Scorer:
@@ -59,7 +61,9 @@ class Scorer:
         self._bundle = rules.bundle
         self._results = ResultBuilder(rules)
         self._publisher = Publisher(
-            PublishParts(parts.behaviour, parts.scores, parts.sender, parts.clock, parts.metrics),
+            PublishParts(
+                parts.behaviour, parts.scores, parts.sender, parts.clock, parts.metrics, parts.burial
+            ),
             changelog_topic,
         )
         #: For how long scoring kept the event loop, since the worker started.

@@ -8,6 +8,7 @@ import structlog
 
 from stream.clock import Clock, StreamTime
 from stream.due import DueUser, DueUsers
+from stream.erasure.marker import is_marker_key
 from stream.errors import TransientError
 from stream.pacing import ScorePace
 from stream.reviews import Review, Reviews
@@ -139,6 +140,8 @@ class Scoring:
         for count, (key, data) in enumerate(parts.behaviour.scan(partition)):
             if count % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
+            if is_marker_key(key):
+                continue  # the erasure is published
             stored = parts.scores.get(partition, key)
             if stored is None or peek_revision(data) > peek_scored(stored):
                 parts.due.mark(partition, key, now)

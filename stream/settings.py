@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream.errors import ConfigurationError
+from stream.privacy import PrivacyRules
 from stream.sensitive import DEFAULT_LIST, SensitiveNames, read_list
+from stream.topic_limits import TopicLimits
 from stream.window import DAY_MS, WindowPolicy
 
 PREFIX: Final = "INTERESTFLOW_"
@@ -143,6 +145,28 @@ class SensitiveSettings(_Section):
         return read_list(content, [topic for topic in chosen if topic], str(self.list))
 
 
+class PrivacySettings(_Section):
+    """How long what people did is kept, and how they are forgotten."""
+
+    retention_days: int = Field(
+        30,
+        ge=0,
+        le=45,
+        description="Inputs, dead letters and decisions: at most so long. 0: not limited here, nor promised.",
+    )
+    compaction_days: int = Field(
+        7, ge=1, le=45, description="A replaced or erased value leaves compacted topics at latest after this."
+    )
+    marker_secret: SecretStr | None = Field(
+        None, description="Key of the hashes that erased users are recognised by; the same for all workers."
+    )
+
+    def limits(self) -> TopicLimits:
+        """The same for the topics."""
+        retention_ms = self.retention_days * DAY_MS if self.retention_days else None
+        return TopicLimits(retention_ms, self.compaction_days * DAY_MS)
+
+
 class HealthSettings(_Section):
     """Metrics and health, on loopback unless said otherwise."""
 
@@ -173,7 +197,16 @@ class Settings(BaseSettings):
     score: ScoreSettings = ScoreSettings()
     ads: AdSettings = AdSettings()
     sensitive: SensitiveSettings = SensitiveSettings()
+    privacy: PrivacySettings = PrivacySettings()
     health: HealthSettings = HealthSettings()
+
+    def privacy_rules(self) -> PrivacyRules:
+        """What FOLD is told about people's privacy."""
+        secret = self.privacy.marker_secret
+        return PrivacyRules(
+            sensitive=self.sensitive.names(),
+            marker_secret=secret.get_secret_value().encode() if secret else b"",
+        )
 
 
 def load_settings() -> Settings:

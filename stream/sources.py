@@ -1,9 +1,11 @@
 """Checks that the state and the inputs still belong together, before anything is delivered."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from faust.types import TP
 
+from stream.erasure.marker import is_marker_key
 from stream.errors import FatalError, SourceRewoundError
 from stream.events import OWNED_TOPICS
 from stream.fold import source_key
@@ -80,7 +82,5 @@ def safe_positions(
 
 
 def _first_keys(store: PartitionStore, partition: int, most: int) -> Iterator[bytes]:
-    for count, (key, _) in enumerate(store.scan(partition)):
-        if count == most:
-            return
-        yield key
+    users = (key for key, _ in store.scan(partition) if not is_marker_key(key))
+    yield from islice(users, most)

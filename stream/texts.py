@@ -29,6 +29,15 @@ class TextCatalog:
         """Take in texts that are written."""
         self._texts.update(texts)
 
+    def forget(self, hashes: Iterable[int]) -> Iterable[Outgoing]:
+        """Let go of texts, and give the tombstones that make every worker do so."""
+        by_partition: dict[int, list[OutRecord]] = {}
+        for text_hash in hashes:
+            self._texts.pop(text_hash, None)
+            record = OutRecord(f"{text_hash:016x}".encode(), None)
+            by_partition.setdefault(text_hash % self._partitions, []).append(record)
+        return [Outgoing(TEXTS_TOPIC, partition, records) for partition, records in by_partition.items()]
+
     def outgoing(self, texts: Mapping[int, str]) -> Iterable[Outgoing]:
         """The records that write texts: key the hash in hex, value the text in UTF-8."""
         by_partition: dict[int, list[OutRecord]] = {}
@@ -39,9 +48,13 @@ class TextCatalog:
 
     def on_record(self, key: bytes | None, value: bytes | None) -> None:
         """Take in a record of the topic; what is not a text of ours is passed over."""
-        if not key or value is None:
+        if not key:
             return
         try:
-            self._texts[int(key, 16)] = value.decode()
+            text_hash = int(key, 16)
+            if value is None:
+                self._texts.pop(text_hash, None)
+            else:
+                self._texts[text_hash] = value.decode()
         except ValueError:
             return  # somebody else's record: a bad key or not UTF-8

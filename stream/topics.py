@@ -23,6 +23,7 @@ from stream.events import (
     TEXTS_TOPIC,
     UPDATES_TOPIC,
 )
+from stream.topic_limits import DEFAULT_LIMITS, TopicLimits, bound, fits
 
 TABLES: Final[tuple[str, ...]] = ("user-behaviour", "user-scores")
 
@@ -60,25 +61,31 @@ class Problem:
     """What a worker stops with; None if it was only not checked."""
 
 
-def service_topics(app_id: str, partitions: int, *, virtual_time: bool) -> tuple[TopicSpec, ...]:
+def service_topics(
+    app_id: str, partitions: int, *, virtual_time: bool, limits: TopicLimits = DEFAULT_LIMITS
+) -> tuple[TopicSpec, ...]:
     """All topics of the service, in the order of the way of an event.
 
     Args:
         app_id: prefix of the changelogs, as Faust names them.
         partitions: of every topic that is read or written by partition number.
         virtual_time: a replay: the producer's record time counts, and nothing is dropped for being old.
+        limits: how long anything of a person stays; a replay has none.
     """
-    keep_all = {"retention.ms": "-1"} if virtual_time else {}
+    kept, compaction = limits.config(virtual_time=virtual_time)
     clock = {"message.timestamp.type": "CreateTime" if virtual_time else "LogAppendTime"}
     return (
-        *(TopicSpec(name, partitions, config={**clock, **keep_all}) for name in OWNED_TOPICS),
-        TopicSpec(DEAD_LETTER_TOPIC, partitions, config=keep_all),
-        *(TopicSpec(f"{app_id}-{table}-changelog", partitions, compacted=True) for table in TABLES),
-        TopicSpec(UPDATES_TOPIC, partitions, compacted=True),
-        TopicSpec(DECISIONS_TOPIC, partitions, config=keep_all),
+        *(TopicSpec(name, partitions, config={**clock, **kept}) for name in OWNED_TOPICS),
+        TopicSpec(DEAD_LETTER_TOPIC, partitions, config=kept),
+        *(
+            TopicSpec(f"{app_id}-{table}-changelog", partitions, compacted=True, config=compaction)
+            for table in TABLES
+        ),
+        TopicSpec(UPDATES_TOPIC, partitions, compacted=True, config=compaction),
+        TopicSpec(DECISIONS_TOPIC, partitions, config=kept),
         # Campaigns are few and every worker reads them all.
         TopicSpec(CAMPAIGNS_TOPIC, 1, compacted=True, co_partitioned=False),
-        TopicSpec(TEXTS_TOPIC, partitions, compacted=True),
+        TopicSpec(TEXTS_TOPIC, partitions, compacted=True, config=compaction),
     )
 
 
@@ -160,6 +167,18 @@ async def require_topics(
         if problem.error is not None:
             raise problem.error
     return problems
+
+
+async def topic_configs(
+    bootstrap_servers: str, names: Sequence[str], *, client_kwargs: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, str]]:
+    """Configuration in force by topic; empty where the broker doesn't tell it.
+
+    Raises:
+        ConfigurationError: no broker answers.
+    """
+    async with _admin(bootstrap_servers, client_kwargs) as admin:
+        return await _describe(admin, names)
 
 
 def partition_problems(specs: Iterable[TopicSpec], counts: Mapping[str, int]) -> list[Problem]:
@@ -254,9 +273,9 @@ def _config_problems(spec: TopicSpec, found: Mapping[str, str]) -> list[Problem]
     for name, wanted in spec.full_config().items():
         if name not in found:
             unchecked.append(name)
-        elif found[name] != wanted:
+        elif not fits(name, found[name], wanted):
             error = ConfigurationError(
-                f"{spec.name} has {name}={found[name]}, it must be {wanted}: kafka-configs.sh --bootstrap-server … --alter "
+                f"{spec.name} has {name}={found[name]}, it must be {bound(name, wanted)}: kafka-configs.sh --bootstrap-server … --alter "
                 f"--entity-type topics --entity-name {spec.name} --add-config {name}={wanted}"
             )
             problems.append(_problem((spec.name,), error))

@@ -19,7 +19,7 @@ from stream.errors import FatalError
 from stream.events import BEHAVIOUR_TOPICS, TEXTS_TOPIC
 from stream.health import HealthServer
 from stream.ingest import Folder, FoldParts, FoldRules
-from stream.kafka_client import client_kwargs
+from stream.kafka_client import client_kwargs, settings_topics
 from stream.metrics import Metrics
 from stream.pacing import ScorePace
 from stream.partitioner import partitioner
@@ -29,7 +29,7 @@ from stream.settings import Settings
 from stream.sources import check_homes, highest_applied, safe_positions
 from stream.stores.table import open_store
 from stream.texts import TextCatalog
-from stream.topics import require_topics, service_topics
+from stream.topics import require_topics
 from stream.version import app_version
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ class Worker:
                 live_users=settings.store.live_users,
                 app_version=app_version(),
                 virtual_time=settings.virtual_time,
-                sensitive=settings.sensitive.names(),
+                privacy=settings.privacy_rules(),
             ),
         )
         self.health = HealthServer(
@@ -148,16 +148,9 @@ class Worker:
 
     def _build_scoring(self) -> ScoreService:
         parts = SharedParts(
-            self.behaviour,
-            self.scores,
-            self.sender,
-            self.due,
-            self.pace,
-            self.texts,
-            self.time,
-            self.clock,
-            self.metrics,
-        )
+            self.behaviour, self.scores, self.sender, self.due, self.pace, self.texts, self.time, self.clock,
+            self.metrics, self.folder.burial,
+        )  # fmt: skip
         return ScoreService(self.settings, parts, self._generation, self._failed, self._end_offsets)
 
     def _generation(self) -> int:
@@ -176,7 +169,7 @@ class Worker:
     async def _require_topics(self) -> None:
         """Stop with a name before anything is consumed from topics that don't fit."""
         settings, kafka = self.settings, self.settings.kafka
-        specs = service_topics(settings.app_id, kafka.partitions, virtual_time=settings.virtual_time)
+        specs = settings_topics(settings)
         for note in await require_topics(kafka.bootstrap_servers, specs, client_kwargs=client_kwargs(kafka)):
             log.info("topic_not_checked", detail=note.message)
 

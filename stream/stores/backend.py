@@ -1,6 +1,6 @@
 """What a store must do; the contract suite in tests/contract/test_stores.py runs on each backend."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 Item = tuple[bytes, bytes | None]
@@ -34,6 +34,10 @@ class PartitionStore(Protocol):
 
     def drop(self, partition: int) -> None:
         """Let go of a partition that another worker owns now."""
+        ...
+
+    def purge(self, partition: int, keys: Sequence[bytes]) -> None:
+        """Leave nothing of deleted keys in files; may take long, and may be called from another thread."""
         ...
 
     def persisted_offset(self, partition: int) -> int | None:

@@ -1,6 +1,6 @@
 """Everything in dictionaries; recovered from the changelog after a restart, kept over a rebalance."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from stream.stores.backend import Item
 
@@ -43,6 +43,9 @@ class MemoryStore:
         """Let go of a partition."""
         self._values.pop(partition, None)
         self._offsets.pop(partition, None)
+
+    def purge(self, partition: int, keys: Sequence[bytes]) -> None:
+        """Nothing is in files."""
 
     def persisted_offset(self, partition: int) -> int | None:
         """The last changelog offset stored, or None."""

@@ -1,11 +1,11 @@
 """One RocksDB per partition; items and changelog offset are written in one atomic batch."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from rocksdict import Options, Rdict, WriteBatch
+from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from stream.stores.backend import Item
 
@@ -88,6 +88,15 @@ class RocksStore:
             database.close()
         shutil.rmtree(self._directory / str(partition), ignore_errors=True)
 
+    def purge(self, partition: int, keys: Sequence[bytes]) -> None:
+        """Rewrite the files that may hold older values of these keys, which RocksDB keeps until it compacts them."""
+        database = self._held(partition)
+        if database is None:
+            return
+        database.flush()  # the write-ahead log goes with it
+        for key in keys:
+            database.compact_range(_ITEM + key, _ITEM + key + b"\0")
+
     def persisted_offset(self, partition: int) -> int | None:
         """The last changelog offset stored, or None."""
         database = self._held(partition)
@@ -99,3 +108,12 @@ class RocksStore:
         for database in self._databases.values():
             database.close()
         self._databases.clear()
+
+
+def holds_key(path: Path, key: bytes) -> bool:
+    """Whether the database of a partition at ``path`` has a value for the key; a worker may have it open."""
+    database = Rdict(str(path), Options(raw_mode=True), access_type=AccessType.read_only())
+    try:
+        return _ITEM + key in database
+    finally:
+        database.close()

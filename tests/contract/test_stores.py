@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.stores.backend import Item, PartitionStore
 from stream.stores.memory import MemoryStore
-from stream.stores.rocks import RocksStore
+from stream.stores.rocks import RocksStore, holds_key
 from stream.stores.table import open_store
 
 BACKENDS = ("memory", "rocksdb")
@@ -256,3 +256,34 @@ def test_a_store_can_be_closed_twice(store: PartitionStore) -> None:
 
     store.close()
     store.close()
+
+
+def test_a_purge_leaves_everything_that_was_not_deleted(store: PartitionStore) -> None:
+    store.put_batch(0, [(b"a", b"1"), (b"b", b"2")], 0)
+    store.put_batch(0, [(b"a", None)], 1)
+
+    store.purge(0, [b"a"])
+    store.purge(7, [b"a"])
+
+    assert (contents(store, 0), store.count(0), store.persisted_offset(0)) == ({b"b": b"2"}, 1, 1)
+
+
+def test_rocksdb_has_nothing_of_a_purged_key_in_its_files(
+    reopen: Callable[[], RocksStore], tmp_path: Path
+) -> None:
+    store = reopen()
+    for offset in range(3):
+        store.put_batch(0, [(b"a", b"secret-%d" % offset), (b"b", b"kept")], offset)
+    store.put_batch(0, [(b"a", None)], 3)
+    before = _files_with(tmp_path / "state", b"secret-")
+
+    store.purge(0, [b"a"])
+
+    assert before
+    assert _files_with(tmp_path / "state", b"secret-") == []
+    assert holds_key(tmp_path / "state" / "0", b"b")
+    assert not holds_key(tmp_path / "state" / "0", b"a")
+
+
+def _files_with(directory: Path, words: bytes) -> list[str]:
+    return [path.name for path in directory.rglob("*") if path.is_file() and words in path.read_bytes()]

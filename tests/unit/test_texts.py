@@ -42,6 +42,19 @@ def test_what_was_written_is_read_back() -> None:
     assert (read.get(5), read.get(BIG), len(read)) == ("tea", "grün", 2)
 
 
+def test_what_is_forgotten_is_forgotten_by_every_reader() -> None:
+    writer, reader = TextCatalog(4), TextCatalog(4)
+    for catalog in (writer, reader):
+        catalog.add({5: "tea", 6: "brie"})
+
+    (out,) = writer.forget([5])
+    for record in out.records:
+        reader.on_record(record.key, record.value)
+
+    assert [(record.key, record.value) for record in out.records] == [(b"0000000000000005", None)]
+    assert (writer.get(5), reader.get(5), len(writer), len(reader)) == (None, None, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

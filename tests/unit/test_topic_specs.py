@@ -1,6 +1,9 @@
 """Which topics the service has, and how partition counts that don't fit are told."""
 
+import pytest
+
 from stream.errors import ConfigurationError, PartitionMismatchError
+from stream.topic_limits import TopicLimits, bound, fits
 from stream.topics import TopicSpec, partition_problems, service_topics
 
 
@@ -35,8 +38,52 @@ def test_in_production_the_brokers_clock_is_the_record_time_of_the_inputs() -> N
     assert topics["users.control"].full_config() == {
         "cleanup.policy": "delete",
         "message.timestamp.type": "LogAppendTime",
+        "retention.ms": "2592000000",
     }
-    assert topics["shop-user-scores-changelog"].full_config() == {"cleanup.policy": "compact"}
+    assert topics["shop-user-scores-changelog"].full_config() == {
+        "cleanup.policy": "compact",
+        "max.compaction.lag.ms": "604800000",
+    }
+
+
+def test_what_people_did_is_kept_as_long_as_the_limits_say() -> None:
+    topics = by_name(service_topics("shop", 4, virtual_time=False, limits=TopicLimits(1000, 2000)))
+
+    for name in ("behaviour.click", "users.control", "behaviour.dead-letter", "ads.decisions"):
+        assert topics[name].config["retention.ms"] == "1000"
+    for name in ("shop-user-behaviour-changelog", "interest.updates", "catalog.texts"):
+        assert topics[name].config["max.compaction.lag.ms"] == "2000"
+
+
+def test_retention_can_be_left_to_the_broker() -> None:
+    topics = by_name(service_topics("shop", 4, virtual_time=False, limits=TopicLimits(None)))
+
+    assert "retention.ms" not in topics["ads.decisions"].config
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "fitting"),
+    [
+        ("retention.ms", "1000", True),
+        ("retention.ms", "999", True),
+        ("retention.ms", "1001", False),
+        ("retention.ms", "-1", False),
+        ("max.compaction.lag.ms", "9223372036854775807", False),
+        ("cleanup.policy", "999", False),
+    ],
+)
+def test_a_shorter_time_than_the_longest_allowed_fits(name: str, found: str, *, fitting: bool) -> None:
+    assert fits(name, found, "1000") is fitting
+
+
+def test_a_replay_that_keeps_everything_must_find_just_that() -> None:
+    assert fits("retention.ms", "-1", "-1")
+    assert not fits("retention.ms", "1000", "-1")
+    assert (bound("retention.ms", "-1"), bound("retention.ms", "5"), bound("x", "y")) == (
+        "-1",
+        "at most 5",
+        "y",
+    )
 
 
 def test_in_a_replay_the_producers_time_counts_and_old_records_are_kept() -> None:

@@ -1,0 +1,1 @@
+"""Erasing a user: what is left to recognise stragglers by, and the command that asks for it and proves it."""

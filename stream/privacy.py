@@ -1,0 +1,13 @@
+"""What FOLD is told about people's privacy."""
+
+from typing import NamedTuple
+
+from stream.sensitive import NOTHING_SENSITIVE, SensitiveNames
+
+
+class PrivacyRules(NamedTuple):
+    """Of one deployment; all workers must have the same."""
+
+    sensitive: SensitiveNames = NOTHING_SENSITIVE
+    #: Secret of the keys that erased users' markers are kept under.
+    marker_secret: bytes = b""
