@@ -5,6 +5,8 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stream.consent import LAST_PURPOSE
+
 SCHEMA_MAJOR: Final = "1"
 
 EventType = Literal[
@@ -84,6 +86,7 @@ class Change(StrEnum):
     NULL_KEY = "null_key"
     REPARTITIONED = "repartitioned"
     SENSITIVE = "sensitive"
+    CONSENT_UNREADABLE = "consent_unreadable"
 
 
 class Outcome(StrEnum):
@@ -97,6 +100,7 @@ class Outcome(StrEnum):
     REPRODUCED = "reproduced"
     IGNORED = "ignored"
     ERASED = "erased"
+    NO_CONSENT = "no_consent"
     REJECTED = "rejected"
 
 
@@ -104,6 +108,7 @@ MAX_USER_ID_CHARS: Final = 256
 
 _Name = Annotated[str, Field(max_length=512)]
 _Id = Annotated[str, Field(min_length=1, max_length=256)]
+_Purpose = Annotated[int, Field(ge=1, le=LAST_PURPOSE)]
 _STRICT: Final = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
 
@@ -160,12 +165,21 @@ class BehaviourEvent(BaseModel):
     dwell_ms: int | None = None
     ad: AdReference | None = None
     generated: bool = False
+    #: The user is a minor: not profiled from now on.
+    minor: bool = False
 
 
 class ControlEvent(BaseModel):
-    """A statement about a user on ``users.control``; a null value there means ``erase``."""
+    """A statement about a user on ``users.control``; a null value there means ``erase``.
+
+    ``consent`` gives the whole list of TCF purposes that the user allows, in place of any list before; what can't be
+    read allows nothing. ``minor`` alone leaves the purposes as they are.
+    """
 
     model_config = _STRICT
 
-    action: Literal["erase"]
+    action: Literal["erase", "consent"]
     user_id: Annotated[str, Field(max_length=MAX_USER_ID_CHARS)]
+    purposes: Annotated[list[_Purpose], Field(max_length=LAST_PURPOSE)] | None = None
+    expires_at_ms: Annotated[int, Field(ge=0)] | None = None
+    minor: bool | None = None

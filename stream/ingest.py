@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from stream.clock import Clock, StreamTime
+from stream.control import apply_statement, counted_as, pass_gate, read_statement
 from stream.dead_letter import dead_letter
-from stream.decode import Decoded, check_record_time, decode_control, decode_erasure_key, decode_event
+from stream.decode import Decoded, check_record_time, decode_event
 from stream.due import DueUsers
 from stream.erasure.burial import Burial
 from stream.erasure.marker import marker_key
@@ -33,7 +34,7 @@ from stream.events import (
     Outcome,
     Reason,
 )
-from stream.fold import Received, erase_user, event_hash, fold_event, searched_texts, source_key
+from stream.fold import Received, event_hash, fold_event, searched_texts, source_key
 from stream.live import LiveStates
 from stream.metrics import Metrics
 from stream.pacing import ScorePace
@@ -178,7 +179,12 @@ class Folder:
         if decoded.change is _RESERVED_FIELD:
             draft.reserved_fields += 1
         received = self._received(draft.source, record, decoded)
-        decoded = withhold(decoded, self._rules.privacy.sensitive)
+        gated = pass_gate(state, decoded, received, self._rules.privacy.default_purposes)
+        if gated.decoded is None:
+            if gated.state is not None:
+                self._keep(draft, record, user, state, gated.state)
+            return Outcome.NO_CONSENT, gated.gap or ""
+        decoded = withhold(gated.decoded, self._rules.privacy.sensitive)
         outcome = fold_event(state, decoded, received, self._rules.policy, draft.texts)
         if outcome is not _ACCEPTED:
             return outcome, ""
@@ -188,24 +194,32 @@ class Folder:
         return (Outcome.NORMALISED, decoded.change) if decoded.change else _AS_IT_CAME
 
     def _fold_control(self, draft: _Draft, record: InputRecord) -> tuple[str, str]:
-        """A null value or ``{"action": "erase"}`` erases the user of the key."""
         check_record_time(record.timestamp)
-        value = record.value
-        user_id = decode_erasure_key(record.key) if value is None else decode_control(value).user_id
-        user = user_id.encode()
+        statement = read_statement(record.key, record.value)
+        user = statement.event.user_id.encode()
         state = self._state_of(draft, record, user)
         if state is None:
             return Outcome.REPRODUCED, Change.NULL_KEY if record.key is None else Change.REPARTITIONED
         if record.offset <= state.applied.get(draft.source, -1):
             return Outcome.REPLAYED, ""
         received = Received(draft.source, record.offset, record.timestamp, 0, 0, b"")
-        marker = erase_user(state, received)
-        draft.forgotten_texts.update(searched_texts(state))
-        draft.markers[marker_key(user, self._rules.privacy.marker_secret)] = marker
-        self.live.replace(draft.partition, user, marker)
-        draft.touched[user] = marker
+        privacy = self._rules.privacy
+        changed = apply_statement(state, statement.event, received, privacy.default_purposes)
+        if changed is not None:
+            self._keep(draft, record, user, state, changed)
+            if changed.erased_at_ms:
+                draft.markers[marker_key(user, privacy.marker_secret)] = changed
+        return counted_as(statement, changed)
+
+    def _keep(
+        self, draft: _Draft, record: InputRecord, user: bytes, before: UserState, after: UserState
+    ) -> None:
+        """Let a state take the place of another; what only the one before referred to goes with it."""
+        if after is not before:
+            draft.forgotten_texts.update(searched_texts(before))
+            self.live.replace(draft.partition, user, after)
+        draft.touched[user] = after
         draft.appended.setdefault(user, self._appended_ms(record))
-        return Outcome.ACCEPTED, ""
 
     def _state_of(self, draft: _Draft, record: InputRecord, user: bytes) -> UserState | None:
         """The user's state, or None if the record belongs to another partition and was put there."""

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from stream.consent import ALL_PURPOSES
 from stream.sensitive import NOTHING_SENSITIVE, SensitiveNames
 
 
@@ -11,3 +12,5 @@ class PrivacyRules(NamedTuple):
     sensitive: SensitiveNames = NOTHING_SENSITIVE
     #: Secret of the keys that erased users' markers are kept under.
     marker_secret: bytes = b""
+    #: Purposes of users who said nothing (stream.consent).
+    default_purposes: int = ALL_PURPOSES

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from stream.consent import ALL_PURPOSES
 from stream.errors import ConfigurationError
 from stream.privacy import PrivacyRules
 from stream.sensitive import DEFAULT_LIST, SensitiveNames, read_list
@@ -145,6 +146,18 @@ class SensitiveSettings(_Section):
         return read_list(content, [topic for topic in chosen if topic], str(self.list))
 
 
+class ConsentSettings(_Section):
+    """What holds for users of whom nothing was said."""
+
+    default: Literal["all", "none"] = Field(
+        "all", description="all: your back end sends only what it may; none: no profile without a consent."
+    )
+
+    def purposes(self) -> int:
+        """The same as bits of TCF purposes."""
+        return ALL_PURPOSES if self.default == "all" else 0
+
+
 class PrivacySettings(_Section):
     """How long what people did is kept, and how they are forgotten."""
 
@@ -197,6 +210,7 @@ class Settings(BaseSettings):
     score: ScoreSettings = ScoreSettings()
     ads: AdSettings = AdSettings()
     sensitive: SensitiveSettings = SensitiveSettings()
+    consent: ConsentSettings = ConsentSettings()
     privacy: PrivacySettings = PrivacySettings()
     health: HealthSettings = HealthSettings()
 
@@ -206,6 +220,7 @@ class Settings(BaseSettings):
         return PrivacyRules(
             sensitive=self.sensitive.names(),
             marker_secret=secret.get_secret_value().encode() if secret else b"",
+            default_purposes=self.consent.purposes(),
         )
 
 

@@ -1,9 +1,9 @@
 """All that is known of one user, and its compact, versioned encoding.
 
-Byte budget of an encoding (version 1), little-endian:
+Byte budget of an encoding (version 2), little-endian:
 
 ==================  ======================================================================
-header              46: version, flags, revision, times, lengths
+header              50: version, flags, revision, consent, times, lengths
 applied offsets     16 each (one per input topic that the user appeared on)
 orders              40: six decayed counts, reference, last, first seen, count
 window              <= 64 x 28, plus the event ids (their own length, 36 for a UUID)
@@ -12,6 +12,8 @@ recent ids          <= 1024 x 20 (only those inside the lateness grace)
 exposures           <= 256 x 16, plus two counts
 ==================  ======================================================================
 
+Version 1 had no consent and a header of 46; it is read as the state of a user who said nothing.
+
 A year of a household that buys from 100 categories takes about 7 KiB; the cap is ``MAX_STATE_BYTES``.
 """
 
@@ -19,19 +21,27 @@ import struct
 from array import array
 from typing import Any, Final
 
+from stream.consent import Consent
 from stream.errors import StateVersionError
 from stream.exposure import Exposures
 from stream.profile import HALF_LIVES_DAYS, Profile, add_decayed
 from stream.recent import RecentIds
 from stream.window import BehaviourWindow
 
-ENCODING_VERSION: Final = 1
+ENCODING_VERSION: Final = 2
 #: All columns at their caps stay below this, also with 255 behaviours and the longest event ids (about 104 KB with
 #: 64 of them); a Kafka record holds 1 MiB.
 MAX_STATE_BYTES: Final = 327_680
 
 _FLAG_ERASED: Final = 1
-_HEADER: Final = struct.Struct("<BBIxxqqBBxIHHHxII")
+_FLAG_STATED: Final = 2
+_FLAG_MINOR: Final = 4
+_HEADER: Final = struct.Struct("<BBIHqqBBxIHHHxIII")
+_HEADER_BYTES_1: Final = 46
+_CONSENT: Final = struct.Struct("<H")
+_CONSENT_AT: Final = 6
+_EXPIRES: Final = struct.Struct("<I")
+_EXPIRES_AT: Final = 46
 _REVISION: Final = struct.Struct("<I")
 _REVISION_AT: Final = 2
 _APPLIED_COUNT_AT: Final = 24
@@ -72,6 +82,7 @@ class UserState:
 
     __slots__ = (
         "applied",
+        "consent",
         "erased_at_ms",
         "exposures",
         "folded_at_ms",
@@ -91,6 +102,7 @@ class UserState:
         self.folded_at_ms = 0
         #: When the user was erased, 0 if never; an erased state holds nothing else.
         self.erased_at_ms = 0
+        self.consent = Consent()
         self.orders = Orders()
         self.window = BehaviourWindow()
         self.profile = Profile()
@@ -113,8 +125,9 @@ def encode_state(state: UserState) -> bytes:
         (
             _HEADER.pack(
                 ENCODING_VERSION,
-                _FLAG_ERASED if state.erased_at_ms else 0,
+                _flags(state),
                 state.revision,
+                state.consent.purposes,
                 state.folded_at_ms,
                 state.erased_at_ms,
                 len(state.applied),
@@ -125,6 +138,7 @@ def encode_state(state: UserState) -> bytes:
                 len(exposures.campaigns),
                 exposures.impressions,
                 exposures.clicks,
+                state.consent.expires_at_s,
             ),
             array("Q", state.applied.keys()),
             array("q", state.applied.values()),
@@ -152,6 +166,27 @@ def encode_state(state: UserState) -> bytes:
     )
 
 
+def _flags(state: UserState) -> int:
+    consent = state.consent
+    return (
+        bool(state.erased_at_ms) * _FLAG_ERASED
+        | consent.is_stated * _FLAG_STATED
+        | consent.is_minor * _FLAG_MINOR
+    )
+
+
+def peek_consent(data: bytes) -> Consent:
+    """What the user said, without decoding the rest."""
+    if data[0] == 1:
+        return Consent()
+    return Consent(
+        _CONSENT.unpack_from(data, _CONSENT_AT)[0],
+        _EXPIRES.unpack_from(data, _EXPIRES_AT)[0],
+        is_stated=bool(data[1] & _FLAG_STATED),
+        is_minor=bool(data[1] & _FLAG_MINOR),
+    )
+
+
 def peek_revision(data: bytes) -> int:
     """The fold revision of an encoded state, without decoding the rest."""
     return int(_REVISION.unpack_from(data, _REVISION_AT)[0])
@@ -164,7 +199,7 @@ def peek_erased(data: bytes) -> bool:
 
 def peek_applied(data: bytes) -> dict[int, int]:
     """The applied offsets of an encoded state by source, without decoding the rest."""
-    columns = _Columns(data, _HEADER.size)
+    columns = _Columns(data, _header_bytes(data))
     count = data[_APPLIED_COUNT_AT]
     return dict(zip(columns.take("Q", count), columns.take("q", count), strict=True))
 
@@ -175,12 +210,13 @@ def decode_state(data: bytes) -> UserState:
     Raises:
         StateVersionError: If it was written by a newer release.
     """
-    if data[0] != ENCODING_VERSION:
+    if data[0] not in (1, ENCODING_VERSION):
         raise StateVersionError(data[0], ENCODING_VERSION)
     (
         _,
         _,
         revision,
+        _,
         folded_at_ms,
         erased_at_ms,
         applied_count,
@@ -191,10 +227,12 @@ def decode_state(data: bytes) -> UserState:
         exposure_count,
         impressions,
         clicks,
+        _,
     ) = _HEADER.unpack_from(data)
     state = UserState()
+    state.consent = peek_consent(data)
     state.revision, state.folded_at_ms, state.erased_at_ms = revision, folded_at_ms, erased_at_ms
-    columns = _Columns(data, _HEADER.size)
+    columns = _Columns(data, _header_bytes(data))
     state.applied = dict(zip(columns.take("Q", applied_count), columns.take("q", applied_count), strict=True))
     orders = state.orders
     orders.reference, orders.last, orders.first_seen, orders.count = _ORDERS.unpack(
@@ -218,6 +256,10 @@ def decode_state(data: bytes) -> UserState:
     exposures.shown = columns.take("q", exposure_count)
     exposures.impressions, exposures.clicks = impressions, clicks
     return state
+
+
+def _header_bytes(data: bytes) -> int:
+    return _HEADER_BYTES_1 if data[0] == 1 else _HEADER.size
 
 
 def _decode_window(window: BehaviourWindow, columns: "_Columns", count: int, blob_bytes: int) -> None:
