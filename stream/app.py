@@ -66,6 +66,11 @@ class StreamApp(faust.App):
         super().on_rebalance_end()
         self.hooks.rebalance_ended(self.input_partitions())
 
+    def _crash(self, reason: BaseException) -> None:
+        """Mode calls this when any part of the app has died; the app itself would stand there idle for ever."""
+        super()._crash(reason)
+        self.hooks.failed(reason)
+
     def input_partitions(self) -> set[int]:
         """Partitions of the owned inputs that this worker holds."""
         return {tp.partition for tp in self.consumer.assignment() if tp.topic in OWNED_TOPICS}

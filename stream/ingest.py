@@ -261,6 +261,12 @@ class Folder:
             *parts.texts.outgoing(new_texts),
         ]
         offsets = await parts.sender.send(outgoing, abandoned)
+        # A send may outlast a rebalance: a partition that is gone must not come back into the store, holding only these
+        # users and claiming to be complete. If it stayed ours, recovery reads them from the changelog.
+        if abandoned():
+            raise SendAbandonedError(
+                "the partitions moved while sending; recovery or the new owner repeats it"
+            )
         parts.texts.add(new_texts)
         if items:
             parts.store.put_batch(draft.partition, items, offsets[0])

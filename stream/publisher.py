@@ -86,6 +86,10 @@ class Publisher:
         offsets = await self._parts.sender.send(
             [share.changelog for share in by_partition.values()], abandoned
         )
+        if abandoned():  # as FOLD: what is gone must not come back into the store
+            raise SendAbandonedError(
+                "the partitions moved while sending; recovery or the new owner repeats it"
+            )
         for (partition, share), offset in zip(by_partition.items(), offsets, strict=True):
             if share.items:
                 self._parts.scores.put_batch(partition, share.items, offset)

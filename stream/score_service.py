@@ -160,6 +160,8 @@ class ScoreService:
     def problems(self) -> list[str]:
         """Why users are not scored by the model; empty if they are."""
         problems = self.scoring.problems()
+        if not self.reader.alive:
+            problems.append(f"{CAMPAIGNS_TOPIC} is not being read: {self.reader.last_error}")
         if self._model_problem is not None:
             problems.append(self._model_problem)
         return problems

@@ -178,17 +178,17 @@ class BundleConsumer(driver.Consumer):
         beginnings = await self.earliest_offsets(*fresh) if fresh else {}
         positions = {TP(*tp): offset for tp, offset in {**committed, **beginnings}.items()}
         checked = await self.settings.check_positions(positions)
-        for tp in inputs:
-            if tp not in committed or checked[tp] != positions[tp]:
-                await self.seek(tp, checked[tp])
-        await self._commit_first(checked, fresh)
+        moved = [tp for tp in inputs if tp not in committed or checked[tp] != positions[tp]]
+        for tp in moved:
+            await self.seek(tp, checked[tp])
+        await self._commit_anew({tp: checked[tp] for tp in moved})
         self._reset_order(checked)
         self._release_held()
 
-    async def _commit_first(self, positions: Mapping[TP, int], fresh: Iterable[TP]) -> None:
-        first = {tp: positions[tp] for tp in fresh}
-        if first and await self._commit(first):
-            self._committed_offset.update(first)
+    async def _commit_anew(self, positions: Mapping[TP, int]) -> None:
+        """The first commit of a partition, or one below the old in a log of a new epoch: Faust commits only upwards."""
+        if positions and await self._commit(positions):
+            self._committed_offset.update(positions)
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Resume changelogs at once and inputs once they are sought (the guard of the module's docstring)."""

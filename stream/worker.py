@@ -17,6 +17,7 @@ from stream.embedded.tansu_fetch import install_short_fetches
 from stream.embedded.tansu_highwater import install_tansu_highwater, true_end_offsets
 from stream.errors import FatalError
 from stream.events import BEHAVIOUR_TOPICS, TEXTS_TOPIC
+from stream.foreign_headers import read_foreign_headers
 from stream.health import HealthServer
 from stream.ingest import Folder, FoldParts, FoldRules
 from stream.kafka_client import client_kwargs
@@ -27,6 +28,7 @@ from stream.score_service import ScoreService, SharedParts
 from stream.sender import BatchSender
 from stream.settings import Settings
 from stream.sources import check_homes, highest_applied, safe_positions
+from stream.stopping import finished_before
 from stream.stores.table import open_store
 from stream.texts import TextCatalog
 from stream.topics import require_topics, service_topics
@@ -89,10 +91,11 @@ class Worker:
         self._text_reader: CompactedTopicReader | None = None
         self._failure: BaseException | None = None
         self._stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._assigned = False
-        self._end_offsets: EndOffsets = latest_offsets
+        read_foreign_headers()
+        self._end_offsets: EndOffsets = self._true_ends if kafka.broker == "tansu" else latest_offsets
         if kafka.broker == "tansu":
-            self._end_offsets = self._true_ends
             install_tansu_highwater(kafka.bootstrap_servers, client_kwargs=client_kwargs(kafka))
             install_short_fetches()
 
@@ -104,13 +107,13 @@ class Worker:
         Raises:
             FatalError: What made the worker stop by itself.
         """
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+            self._loop.add_signal_handler(number, self.stop)
         try:
-            await self._start()
-            settle_collector()
-            await self._stop.wait()
+            if await finished_before(self._start(), self._stop):
+                settle_collector()
+                await self._stop.wait()
         finally:
             await self._shut_down()
         if self._failure is not None:
@@ -209,8 +212,10 @@ class Worker:
     def _failed(self, error: BaseException) -> None:
         if self._failure is None:
             self._failure = error
-            log.error("worker_failed", error=str(error), kind=type(error).__name__, exc_info=_trace(error))
-        asyncio.get_running_loop().call_soon(self._stop.set)
+            trace = None if isinstance(error, FatalError) else error  # a named error explains itself
+            log.error("worker_failed", error=str(error), kind=type(error).__name__, exc_info=trace)
+        if self._loop is not None:  # from the consumer's thread as well
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     # -- rebalance ----------------------------------------------------------------------------------------------
 
@@ -293,8 +298,3 @@ class Worker:
         oldest = self.due.oldest_since()
         metrics.oldest_due_seconds.set(0 if oldest is None else self.clock.monotonic_seconds() - oldest)
         metrics.stream_time.set(self.time.now_ms() / 1000)
-
-
-def _trace(error: BaseException) -> BaseException | None:
-    """A named error explains itself; only the unexpected needs its trace."""
-    return None if isinstance(error, FatalError) else error

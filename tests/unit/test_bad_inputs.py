@@ -436,6 +436,17 @@ async def test_a_bundle_of_partitions_that_moved_is_not_sent() -> None:
     assert fold.sender.records(CHANGELOG) == []
 
 
+async def test_a_send_that_outlasted_a_rebalance_brings_nothing_back_into_the_store() -> None:
+    fold = folder()
+    asked = iter([False, True])
+
+    with pytest.raises(SendAbandonedError):
+        await fold.folder.fold(CLICK_TOPIC, HOME, [record(0)], lambda: next(asked))
+
+    assert len(fold.sender.records(CHANGELOG)) == 1
+    assert (fold.store.partitions(), fold.due_users(), counted(fold.metrics)) == (set(), [], {})
+
+
 async def test_a_user_who_left_the_live_states_in_the_middle_of_a_bundle_loses_nothing() -> None:
     fold = folder(live_users=1)
     other = next(

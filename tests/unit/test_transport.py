@@ -687,6 +687,18 @@ async def test_delivery_starts_where_the_check_says(delivery: Delivery) -> None:
     assert delivery.seen.sought == []
 
 
+async def test_a_start_below_the_committed_offset_is_committed_so_that_commits_go_on_from_there(
+    delivery: Delivery,
+) -> None:
+    delivery.check = lambda positions: dict.fromkeys(positions, 0)
+
+    await delivery.consumer.perform_seek()
+    delivery.ack(*await delivery.fetch())
+    await delivery.consumer.commit()
+
+    assert delivery.broker.commits == [{CLICK: 0}, {CLICK: 10}]
+
+
 # -- as a whole ----------------------------------------------------------------------------------------------------
 
 
