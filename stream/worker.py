@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from faust.types import TP
 
 from stream.app import USER_BEHAVIOUR, USER_SCORES, AppHooks, StreamApp, build_app, changelog_topic
+from stream.assignment import Assignment, AssignmentParts
 from stream.clock import StreamTime, SystemClock
 from stream.collector import settle_collector
 from stream.compacted import CompactedTopicReader, EndOffsets, latest_offsets
@@ -16,7 +16,7 @@ from stream.due import DueUsers
 from stream.embedded.tansu_fetch import install_short_fetches
 from stream.embedded.tansu_highwater import install_tansu_highwater, true_end_offsets
 from stream.errors import FatalError
-from stream.events import BEHAVIOUR_TOPICS, TEXTS_TOPIC
+from stream.events import TEXTS_TOPIC
 from stream.health import HealthServer
 from stream.ingest import Folder, FoldParts, FoldRules
 from stream.kafka_client import client_kwargs
@@ -26,7 +26,6 @@ from stream.partitioner import partitioner
 from stream.score_service import ScoreService, SharedParts
 from stream.sender import BatchSender
 from stream.settings import Settings
-from stream.sources import check_homes, highest_applied, safe_positions
 from stream.stores.table import open_store
 from stream.texts import TextCatalog
 from stream.topics import require_topics, service_topics
@@ -89,7 +88,9 @@ class Worker:
         self._text_reader: CompactedTopicReader | None = None
         self._failure: BaseException | None = None
         self._stop = asyncio.Event()
-        self._assigned = False
+        self.assignment = Assignment(
+            AssignmentParts(self.behaviour, self.partition_of, kafka.source_epoch, self.metrics, self._failed)
+        )
         self._end_offsets: EndOffsets = latest_offsets
         if kafka.broker == "tansu":
             self._end_offsets = self._true_ends
@@ -129,18 +130,19 @@ class Worker:
         self._text_reader = await self._read_texts()
         if self.settings.model.enabled:
             self.score_service = self._build_scoring()
+            self.assignment.scoring = self.score_service.scoring
             await self.score_service.start()
         hooks = AppHooks(
             fold=self.folder.fold,
-            check_positions=self._check_positions,
+            check_positions=self.assignment.check_positions,
             observer=self,
-            rebalance_started=self._rebalance_started,
-            rebalance_ended=self._rebalance_ended,
-            revoked=self._revoked,
+            rebalance_started=self.assignment.rebalance_started,
+            rebalance_ended=self.assignment.rebalance_ended,
+            revoked=self.assignment.revoked,
             recovered=self.folder.live.clear,
             failed=self._failed,
         )
-        self.app = build_app(self.settings, hooks, self.behaviour, self.scores)
+        self.app = self.assignment.app = build_app(self.settings, hooks, self.behaviour, self.scores)
         self.app.in_worker = True
         starting = asyncio.create_task(self.app.start(), name="faust-app")
         starting.add_done_callback(self._app_started)
@@ -212,47 +214,6 @@ class Worker:
             log.error("worker_failed", error=str(error), kind=type(error).__name__, exc_info=_trace(error))
         asyncio.get_running_loop().call_soon(self._stop.set)
 
-    # -- rebalance ----------------------------------------------------------------------------------------------
-
-    async def _check_positions(self, positions: Mapping[TP, int]) -> Mapping[TP, int]:
-        try:
-            return await self._positions(positions)
-        except FatalError as error:
-            self._failed(error)
-            raise
-
-    async def _positions(self, positions: Mapping[TP, int]) -> Mapping[TP, int]:
-        assert self.app is not None
-        if not positions:
-            return {}
-        ends = await self.app.consumer.highwaters(*positions)
-        partitions = {tp.partition for tp in positions}
-        applied = {}
-        for partition in partitions:
-            check_homes(self.behaviour, partition, self.partition_of)
-            applied[partition] = highest_applied(self.behaviour, partition)
-            await asyncio.sleep(0)
-        ends = {TP(*tp): end for tp, end in ends.items()}
-        return safe_positions(positions, ends, applied, self.settings.kafka.source_epoch)
-
-    def _rebalance_started(self) -> None:
-        self._assigned = False
-        if self.score_service is not None:
-            self.score_service.scoring.pause()
-        self.metrics.rebalances.inc()
-
-    def _rebalance_ended(self, partitions: set[int]) -> None:
-        self._assigned = True
-        for topic in BEHAVIOUR_TOPICS:
-            self.metrics.partitions.labels(topic).set(len(partitions))
-        if self.score_service is not None:
-            self.score_service.scoring.resume(partitions)
-        log.info("partitions_assigned", partitions=sorted(partitions))
-
-    async def _revoked(self) -> None:
-        if self.score_service is not None:
-            await self.score_service.scoring.drain()
-
     # -- transport observer -------------------------------------------------------------------------------------
 
     def sought_back(self, topic: str) -> None:
@@ -276,7 +237,7 @@ class Worker:
     def problems_ready(self) -> list[str]:
         """Why the worker does no full work now; empty if it does."""
         problems = self.problems_alive()
-        if not self._assigned:
+        if self.assignment.partitions is None:
             problems.append("no partitions are assigned and recovered yet")
         if self._text_reader is not None and not self._text_reader.alive:
             problems.append(f"{TEXTS_TOPIC} is not being read: {self._text_reader.last_error}")
