@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import faust
+from faust.types import TP
 
 from stream.errors import FatalError
 from stream.events import OWNED_TOPICS
 from stream.kafka_client import faust_credentials
 from stream.sender import SendAbandonedError
 from stream.settings import Settings
+from stream.stall import Place, Position
 from stream.stores.backend import PartitionStore
 from stream.stores.table import ChangelogTable
 from stream.transport import BundleSettings, PositionCheck, TransportObserver, bundle_transport
@@ -69,6 +71,20 @@ class StreamApp(faust.App):
     def input_partitions(self) -> set[int]:
         """Partitions of the owned inputs that this worker holds."""
         return {tp.partition for tp in self.consumer.assignment() if tp.topic in OWNED_TOPICS}
+
+    def recovery_positions(self) -> dict[Place, Position]:
+        """How far the changelogs are read back; of a partition that is read to its end, its end."""
+        recovery: Any = self.tables.recovery  # type: ignore[attr-defined] # the interface hides it
+        return {
+            (tp.topic, tp.partition): Position(recovery.active_offsets.get(tp) or 0, end)
+            for tp, end in recovery.active_highwaters.items()
+            if end is not None
+        }
+
+    async def is_read_to(self, place: Place, end_offset: int) -> bool:
+        """Whether all of an input partition up to there was fetched, folded and committed."""
+        consumer: Any = self.consumer  # a stream.transport.BundleConsumer
+        return bool(await consumer.is_read_to(TP(*place), end_offset))
 
 
 def changelog_topic(app_id: str, table: str) -> str:

@@ -230,6 +230,11 @@ class BundleConsumer(driver.Consumer):
         if not self._is_input(tp):
             await super()._add_gap(tp, offset_from, offset_to)
 
+    async def is_read_to(self, tp: TP, end_offset: int) -> bool:
+        """Whether everything before that offset was fetched and all bundles of it are committed."""
+        position = await self.position(tp)
+        return not self._bundles.get(tp) and position is not None and position >= end_offset
+
     # -- rebalance --------------------------------------------------------------------------------------------
 
     def _reset_order(self, positions: Mapping[TP, int]) -> None:

@@ -21,6 +21,7 @@ from stream.health import HealthServer
 from stream.ingest import Folder, FoldParts, FoldRules
 from stream.kafka_client import client_kwargs
 from stream.metrics import Metrics
+from stream.offsets import GroupOffsets
 from stream.pacing import ScorePace
 from stream.partitioner import partitioner
 from stream.score_service import ScoreService, SharedParts
@@ -30,6 +31,7 @@ from stream.stores.table import open_store
 from stream.texts import TextCatalog
 from stream.topics import require_topics, service_topics
 from stream.version import app_version
+from stream.watchdog import Watchdog, WatchdogParts
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +82,7 @@ class Worker:
                 virtual_time=settings.virtual_time,
             ),
         )
+        self.watchdog: Watchdog | None = None
         self.health = HealthServer(
             self.metrics.registry, self.problems_alive, self.problems_ready, self.refresh
         )
@@ -144,8 +147,18 @@ class Worker:
         )
         self.app = self.assignment.app = build_app(self.settings, hooks, self.behaviour, self.scores)
         self.app.in_worker = True
+        self._start_watchdog()
         starting = asyncio.create_task(self.app.start(), name="faust-app")
         starting.add_done_callback(self._app_started)
+
+    def _start_watchdog(self) -> None:
+        settings, kafka = self.settings, self.settings.kafka
+        offsets = GroupOffsets(settings.app_id, client_kwargs(kafka), self._end_offsets)
+        parts = WatchdogParts(
+            self.assignment, offsets, kafka.partitions, self.clock, self.metrics, self._failed
+        )
+        self.watchdog = Watchdog(parts, settings.watchdog)
+        self.watchdog.start()
 
     def _build_scoring(self) -> ScoreService:
         parts = SharedParts(
@@ -193,6 +206,8 @@ class Worker:
         return reader
 
     async def _shut_down(self) -> None:
+        if self.watchdog is not None:
+            await self.watchdog.stop()
         if self.score_service is not None:
             await self.score_service.stop()
         if self.app is not None:
@@ -239,6 +254,8 @@ class Worker:
         problems = self.problems_alive()
         if self.assignment.partitions is None:
             problems.append("no partitions are assigned and recovered yet")
+        if self.watchdog is not None:
+            problems.extend(self.watchdog.problems())
         if self._text_reader is not None and not self._text_reader.alive:
             problems.append(f"{TEXTS_TOPIC} is not being read: {self._text_reader.last_error}")
         if self.score_service is not None:
