@@ -18,7 +18,13 @@ from stream.settings import Settings
 from stream.stall import Place, Position
 from stream.stores.backend import PartitionStore
 from stream.stores.table import ChangelogTable
-from stream.transport import BundleSettings, PositionCheck, TransportObserver, bundle_transport
+from stream.transport import (
+    BundleSettings,
+    ChangelogCheck,
+    PositionCheck,
+    TransportObserver,
+    bundle_transport,
+)
 
 USER_BEHAVIOUR = "user-behaviour"
 USER_SCORES = "user-scores"
@@ -42,6 +48,7 @@ class AppHooks(NamedTuple):
 
     fold: FoldBundle
     check_positions: PositionCheck
+    check_changelogs: ChangelogCheck
     observer: TransportObserver
     #: From here on nothing may be scored; called from the consumer's thread.
     rebalance_started: Callable[[], None]
@@ -50,6 +57,8 @@ class AppHooks(NamedTuple):
     #: Partitions are going: send what is in hand, under a short deadline.
     revoked: Callable[[], Any]
     recovered: Callable[[], None]
+    #: So many records of a table's changelog were read back.
+    read_back: Callable[[str, int], None]
     failed: Callable[[BaseException], None]
 
 
@@ -129,12 +138,21 @@ def build_app(
     )
     app.hooks = hooks
     bundles = BundleSettings(
-        frozenset(OWNED_TOPICS), kafka.bundle_records, hooks.check_positions, hooks.observer
+        frozenset(OWNED_TOPICS),
+        kafka.bundle_records,
+        hooks.check_positions,
+        hooks.check_changelogs,
+        hooks.observer,
     )
     app.transport = bundle_transport(bundles)(app.conf.broker_consumer, app, loop=None)
     for name, store in ((USER_BEHAVIOUR, behaviour), (USER_SCORES, scores)):
         table = ChangelogTable(
-            app, name=name, partitions=kafka.partitions, store=store, on_recovered=hooks.recovered
+            app,
+            name=name,
+            partitions=kafka.partitions,
+            store=store,
+            on_recovered=hooks.recovered,
+            on_read_back=hooks.read_back,
         )
         app.tables.add(table)
     app.on_partitions_revoked.connect(_revoked_handler(hooks))

@@ -7,22 +7,26 @@ from typing import NamedTuple
 import structlog
 from faust.types import TP
 
-from stream.app import StreamApp
+from stream.app import USER_SCORES, StreamApp, changelog_topic
 from stream.errors import FatalError
 from stream.events import BEHAVIOUR_TOPICS
 from stream.metrics import Metrics
 from stream.partitioner import Partitioner
 from stream.scoring import Scoring
-from stream.sources import check_homes, highest_applied, safe_positions
+from stream.sources import check_changelog, check_homes, highest_applied, safe_positions
 from stream.stores.backend import PartitionStore
 
 log = structlog.get_logger(__name__)
+
+#: The end of that table's changelog's name, after the app id.
+_SCORES_CHANGELOG = changelog_topic("", USER_SCORES)
 
 
 class AssignmentParts(NamedTuple):
     """What an assignment works with."""
 
     behaviour: PartitionStore
+    scores: PartitionStore
     partition_of: Partitioner
     source_epoch: int
     metrics: Metrics
@@ -60,6 +64,20 @@ class Assignment:
             await asyncio.sleep(0)
         ends = {TP(*tp): end for tp, end in ends.items()}
         return safe_positions(positions, ends, applied, self._parts.source_epoch)
+
+    def check_changelogs(self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+        """Pass if the stores can be brought up to date; see ``stream.sources.check_changelog``."""
+        try:
+            for tp, end in ends.items():
+                store = self._parts.scores if tp.topic.endswith(_SCORES_CHANGELOG) else self._parts.behaviour
+                check_changelog(TP(*tp), store.persisted_offset(tp.partition), beginnings[tp], end)
+        except FatalError as error:
+            self._parts.failed(error)
+            raise
+
+    def read_back(self, table: str, records: int) -> None:
+        """Recovery read so many records of a table's changelog."""
+        self._parts.metrics.read_back.labels(table).inc(records)
 
     def rebalance_started(self) -> None:
         """From here on nothing is scored; called from the consumer's thread."""

@@ -15,6 +15,7 @@
         ├── PartitionCountChangedError  users live on other partitions than their keys say (stream.sources)
         ├── SendFailedError         a broker refuses a record for good (stream.sender)
         ├── SourceRewoundError      an input log ends below what was already applied
+        ├── ChangelogRewoundError, ChangelogTruncatedError  a kept store can't be brought up to date (stream.sources)
         ├── WorkerStalledError      work is there and nothing gets on (stream.watchdog)
         ├── NoPartitionsError       more workers than partitions (stream.watchdog)
         ├── StateVersionError       state written by a version that we can't read

@@ -82,6 +82,11 @@ class Metrics:
             "topic",
             "partition",
         )
+        self.read_back = self._counter(
+            "changelog_records_read_back",
+            "Records read from a changelog to bring a store up to date.",
+            "table",
+        )
         self.partitions = self._gauge("assigned_partitions", "Input partitions held by this worker.", "topic")
 
     def _declare_score(self) -> None:

@@ -70,6 +70,13 @@ class StoreSettings(_Section):
 
     backend: Literal["memory", "rocksdb"] = "memory"
     directory: Path = Path("data/state")
+    keep_hours: float = Field(
+        12.0,
+        gt=0.0,
+        le=24.0 * 30,
+        description="rocksdb: what was last written longer ago is read anew; stay below the changelogs' "
+        "delete.retention.ms (24 h), after which deletions are forgotten.",
+    )
     live_users: int = Field(50_000, ge=1, description="Decoded states kept per worker (about 8 KiB each).")
 
 

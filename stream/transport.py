@@ -27,6 +27,8 @@ from faust.types.tuples import ConsumerMessage
 
 #: Checks the positions that delivery is about to start from and gives those to use instead.
 PositionCheck = Callable[[Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
+#: Checks changelog partitions, given their beginnings and ends, before tables are recovered from them.
+ChangelogCheck = Callable[[Mapping[TP, int], Mapping[TP, int]], None]
 Records = list[ConsumerRecord[bytes, bytes]]
 
 
@@ -49,6 +51,7 @@ class BundleSettings(NamedTuple):
     topics: frozenset[str]
     max_records: int
     check_positions: PositionCheck
+    check_changelogs: ChangelogCheck
     observer: TransportObserver
 
 
@@ -184,6 +187,15 @@ class BundleConsumer(driver.Consumer):
         await self._commit_first(checked, fresh)
         self._reset_order(checked)
         self._release_held()
+
+    async def highwaters(self, *tps: TP) -> Mapping[TP, int]:
+        """End offsets; Faust asks for those of the changelogs as it begins to recover tables from them."""
+        ends: Mapping[TP, int] = await super().highwaters(*tps)
+        changelogs = [tp for tp in tps if not self._is_input(tp)]
+        if changelogs:
+            beginnings = await self.earliest_offsets(*changelogs)
+            self.settings.check_changelogs(beginnings, ends)
+        return ends
 
     async def _commit_first(self, positions: Mapping[TP, int], fresh: Iterable[TP]) -> None:
         first = {tp: positions[tp] for tp in fresh}

@@ -27,6 +27,7 @@ from stream.partitioner import partitioner
 from stream.score_service import ScoreService, SharedParts
 from stream.sender import BatchSender
 from stream.settings import Settings
+from stream.stores.backend import PartitionStore
 from stream.stores.table import open_store
 from stream.texts import TextCatalog
 from stream.topics import require_topics, service_topics
@@ -48,8 +49,7 @@ class Worker:
         self.clock = SystemClock()
         self.time = StreamTime(self.clock, virtual=settings.virtual_time)
         kafka = settings.kafka
-        self.behaviour = open_store(settings.store.backend, settings.store.directory, USER_BEHAVIOUR)
-        self.scores = open_store(settings.store.backend, settings.store.directory, USER_SCORES)
+        self.behaviour, self.scores = (self._open_store(table) for table in (USER_BEHAVIOUR, USER_SCORES))
         self.sender = BatchSender(
             client_kwargs(kafka),
             self.clock,
@@ -92,7 +92,9 @@ class Worker:
         self._failure: BaseException | None = None
         self._stop = asyncio.Event()
         self.assignment = Assignment(
-            AssignmentParts(self.behaviour, self.partition_of, kafka.source_epoch, self.metrics, self._failed)
+            AssignmentParts(
+                self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed
+            )
         )
         self._end_offsets: EndOffsets = latest_offsets
         if kafka.broker == "tansu":
@@ -138,11 +140,13 @@ class Worker:
         hooks = AppHooks(
             fold=self.folder.fold,
             check_positions=self.assignment.check_positions,
+            check_changelogs=self.assignment.check_changelogs,
             observer=self,
             rebalance_started=self.assignment.rebalance_started,
             rebalance_ended=self.assignment.rebalance_ended,
             revoked=self.assignment.revoked,
             recovered=self.folder.live.clear,
+            read_back=self.assignment.read_back,
             failed=self._failed,
         )
         self.app = self.assignment.app = build_app(self.settings, hooks, self.behaviour, self.scores)
@@ -173,6 +177,11 @@ class Worker:
             self.metrics,
         )
         return ScoreService(self.settings, parts, self._generation, self._failed, self._end_offsets)
+
+    def _open_store(self, table: str) -> PartitionStore:
+        store = self.settings.store
+        since_ms = self.clock.wall_ms() - int(store.keep_hours * 3_600_000)
+        return open_store(store.backend, store.directory, table, written_since_ms=since_ms)
 
     def _generation(self) -> int:
         return -1 if self.app is None else int(self.app.consumer_generation_id)

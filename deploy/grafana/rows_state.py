@@ -123,6 +123,18 @@ STATE: Final = RowSpec(
             ),
         ),
         PanelSpec(
+            "Changelog records read back",
+            "Read to bring a store up to date: after a start, and for partitions that came from another worker.",
+            "recps",
+            (
+                Query(
+                    rate("interestflow_changelog_records_read_back_total", "table"),
+                    "{{table}}",
+                    only_in_trouble=True,
+                ),
+            ),
+        ),
+        PanelSpec(
             "Changelog traffic",
             "State bytes sent to the changelogs; the cost of durability.",
             "Bps",

@@ -70,7 +70,9 @@ class Watched:
         self.ended: list[BaseException] = []
         self.app, self.offsets, self.scoring = ToldApp(), ToldOffsets(), ToldScoring()
         assignment: Any = Assignment(
-            AssignmentParts(MemoryStore(), partitioner("murmur2", 4), 0, self.metrics, self.ended.append)
+            AssignmentParts(
+                MemoryStore(), MemoryStore(), partitioner("murmur2", 4), 0, self.metrics, self.ended.append
+            )
         )
         assignment.app, assignment.scoring = self.app, self.scoring
         self.assignment: Assignment = assignment
