@@ -7,6 +7,7 @@
     ├── TransientError          try again in place with back-off
     │   ├── ModelUnavailableError   the model can't answer now: fall back, stay due (ModelCallError: why)
     │   ├── SendAbandonedError      the partitions moved while sending: nothing is acked (stream.sender)
+    │   ├── OffsetsUnknownError     the broker does not tell a group's offsets (stream.offsets)
     │   └── TopicMissingError, ReadingStalledError   a compacted topic can't be read now (stream.compacted)
     └── FatalError              stop the process; the message says what to change
         ├── ConfigurationError      settings, topics or files that don't fit
@@ -14,6 +15,9 @@
         ├── PartitionCountChangedError  users live on other partitions than their keys say (stream.sources)
         ├── SendFailedError         a broker refuses a record for good (stream.sender)
         ├── SourceRewoundError      an input log ends below what was already applied
+        ├── ChangelogRewoundError, ChangelogTruncatedError  a kept store can't be brought up to date (stream.sources)
+        ├── WorkerStalledError      work is there and nothing gets on (stream.watchdog)
+        ├── NoPartitionsError       more workers than partitions (stream.watchdog)
         ├── StateVersionError       state written by a version that we can't read
         ├── ModelRepositoryError    a model version that is missing, altered or mismatched
         └── EmbeddedServerError     the embedded broker or Triton could not start

@@ -76,6 +76,17 @@ class Metrics:
             "topic",
         )
         self.rebalances = self._counter("rebalances", "Rebalances that this worker took part in.")
+        self.committed_age = self._gauge(
+            "committed_offset_age_seconds",
+            "For how long the committed offset of a partition has not moved although its log goes on.",
+            "topic",
+            "partition",
+        )
+        self.read_back = self._counter(
+            "changelog_records_read_back",
+            "Records read from a changelog to bring a store up to date.",
+            "table",
+        )
         self.partitions = self._gauge("assigned_partitions", "Input partitions held by this worker.", "topic")
 
     def _declare_score(self) -> None:

@@ -105,6 +105,11 @@ class Scoring:
             ]
         return []
 
+    def attempts(self) -> tuple[float, bool]:
+        """When users were last tried (monotonic seconds), and whether some could be tried or are under way."""
+        can_try = self._parts.due.next_in(self._parts.clock.monotonic_seconds()) == 0.0
+        return self._attempted_at, self._active and (can_try or bool(self._batches))
+
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)

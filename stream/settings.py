@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream.errors import ConfigurationError
@@ -70,6 +70,13 @@ class StoreSettings(_Section):
 
     backend: Literal["memory", "rocksdb"] = "memory"
     directory: Path = Path("data/state")
+    keep_hours: float = Field(
+        12.0,
+        gt=0.0,
+        le=24.0 * 30,
+        description="rocksdb: what was last written longer ago is read anew; stay below the changelogs' "
+        "delete.retention.ms (24 h), after which deletions are forgotten.",
+    )
     live_users: int = Field(50_000, ge=1, description="Decoded states kept per worker (about 8 KiB each).")
 
 
@@ -117,6 +124,28 @@ class AdSettings(_Section):
     explore_ratio: float = Field(0.0, ge=0.0, le=0.5)
 
 
+class WatchdogSettings(_Section):
+    """When a worker that has work and does not get on says so, and when it ends by itself."""
+
+    not_ready_seconds: float = Field(
+        60.0, ge=1.0, le=3600.0, description="Work and no progress for this long: not ready."
+    )
+    exit_seconds: float = Field(
+        180.0, ge=1.0, le=24 * 3600.0, description="For this long: the worker ends and names the partition."
+    )
+    spare_seconds: float = Field(
+        60.0, ge=1.0, le=24 * 3600.0, description="A worker that got no partition for this long ends."
+    )
+
+    @model_validator(mode="after")
+    def _say_it_before_ending(self) -> Self:
+        if self.exit_seconds < self.not_ready_seconds:
+            raise ValueError(
+                f"exit_seconds={self.exit_seconds:g} must not be below not_ready_seconds={self.not_ready_seconds:g}"
+            )
+        return self
+
+
 class HealthSettings(_Section):
     """Metrics and health, on loopback unless said otherwise."""
 
@@ -147,6 +176,7 @@ class Settings(BaseSettings):
     score: ScoreSettings = ScoreSettings()
     ads: AdSettings = AdSettings()
     health: HealthSettings = HealthSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
 
 
 def load_settings() -> Settings:

@@ -80,6 +80,12 @@ class WorkerProcess:
         self._process.send_signal(number)
         return self._process.wait(timeout=40)
 
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
+
     def wait(self) -> int:
         """The exit code of a worker that ends by itself."""
         assert self._process is not None

@@ -13,7 +13,7 @@ from stream.stores.memory import MemoryStore
 async def test_a_part_of_the_app_that_crashes_is_told_as_a_failure(tmp_path: Path) -> None:
     failures: list[BaseException] = []
     nothing: Any = None
-    hooks = AppHooks(nothing, nothing, nothing, nothing, nothing, nothing, nothing, failures.append)
+    hooks = AppHooks(**{**dict.fromkeys(AppHooks._fields, nothing), "failed": failures.append})
     settings = Settings(store=StoreSettings(directory=tmp_path))
     app = build_app(settings, hooks, MemoryStore(), MemoryStore())
     part = Service(beacon=app.beacon)
