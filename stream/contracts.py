@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from stream.ads.campaign import Campaign
 from stream.ads.decision import AdDecision
 from stream.decode import MAX_VALUE_BYTES
+from stream.dlq.contract import INPUT_HEADERS, MARKER, REPLAYED_HEADERS, marker_message
 from stream.events import (
     AD_TOPIC,
     BROWSE_TOPIC,
@@ -131,7 +132,8 @@ DEAD_LETTER_HEADERS: Final = {
     "interestflow.reason": "The closed reason.",
     "interestflow.schema-version": "Newest version of the input contract that the worker reads.",
     "interestflow.app-version": "Version of the worker.",
-    "interestflow.attempt": "1: how often the record was tried.",
+    "interestflow.timestamp-ms": "Timestamp of the rejected record, UTC ms, decimal.",
+    "interestflow.attempt": "How often the record was tried, decimal: 1, and one more with each replay.",
 }
 #: Only there if the start alone was kept.
 CUT_HEADERS: Final = {
@@ -176,6 +178,7 @@ def asyncapi_document() -> Schema:
             "messages": {
                 **{contract.name: _message(contract) for contract in CONTRACTS},
                 _DEAD_LETTER: _dead_letter_message(),
+                MARKER: marker_message(),
                 _TEXT: _text_message(),
             }
         },
@@ -216,7 +219,10 @@ def _channel(channel: _Channel) -> Schema:
     return {
         "address": channel.topic,
         "description": channel.about,
-        "messages": {channel.message: {"$ref": f"#/components/messages/{channel.message}"}},
+        "messages": {
+            message: {"$ref": f"#/components/messages/{message}"}
+            for message in (channel.message, *([MARKER] if channel.message == _DEAD_LETTER else []))
+        },
         "bindings": {
             "kafka": {
                 "topic": channel.topic,
@@ -241,13 +247,14 @@ def _message(contract: Contract) -> Schema:
             {
                 HOP_HEADER: "Set by a worker that produced the record once more, to its right partition.",
                 SENT_HEADER: "Replays only: wall clock at sending, UTC ms, decimal; freshness is measured from it.",
+                **INPUT_HEADERS,
             }
         )
     return message
 
 
 def _dead_letter_message() -> Schema:
-    headers = _headers(DEAD_LETTER_HEADERS | CUT_HEADERS)
+    headers = _headers(DEAD_LETTER_HEADERS | CUT_HEADERS | REPLAYED_HEADERS)
     headers["required"] = list(DEAD_LETTER_HEADERS)
     headers["properties"]["interestflow.reason"]["enum"] = [str(reason) for reason in Reason]
     return {

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from stream.clock import Clock, StreamTime
 from stream.dead_letter import dead_letter
+from stream.dead_letter_limit import DeadLetterLimit, LimitRules
 from stream.decode import Decoded, check_record_time, decode_control, decode_erasure_key, decode_event
 from stream.due import DueUsers
 from stream.errors import RejectionError
@@ -82,6 +83,7 @@ class FoldRules(NamedTuple):
     live_users: int
     app_version: str
     virtual_time: bool
+    limit: LimitRules = LimitRules()
 
 
 @dataclass(slots=True)
@@ -108,6 +110,7 @@ class Folder:
         self._parts = parts
         self._rules = rules
         self.live = LiveStates(parts.store, rules.live_users)
+        self._limit = DeadLetterLimit(rules.limit)
 
     async def fold(
         self, topic: str, partition: int, records: Sequence[InputRecord], abandoned: Callable[[], bool]
@@ -124,6 +127,9 @@ class Folder:
         durable = False
         try:
             await self._fold_records(draft, records)
+            self._limit.note(
+                topic, partition, len(records), (letter.headers for letter in draft.dead_letters)
+            )
             await self._send(draft, abandoned)
             durable = True
         finally:

@@ -7,6 +7,7 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from stream.dead_letter_limit import LimitRules
 from stream.errors import ConfigurationError
 from stream.window import DAY_MS, WindowPolicy
 
@@ -146,6 +147,27 @@ class WatchdogSettings(_Section):
         return self
 
 
+class DeadLetterSettings(_Section):
+    """When so much is rejected that the worker stops instead."""
+
+    limit_ratio: float = Field(
+        0.9,
+        ge=0.0,
+        le=1.0,
+        description="Rejected share of a topic's last records that stops the worker; 0: never.",
+    )
+    limit_records: int = Field(
+        1000,
+        ge=10,
+        le=1_000_000,
+        description="Last records of each partition that count; a topic is judged after ten times so many.",
+    )
+
+    def limit(self) -> LimitRules:
+        """The same for the pure part."""
+        return LimitRules(self.limit_ratio, self.limit_records)
+
+
 class HealthSettings(_Section):
     """Metrics and health, on loopback unless said otherwise."""
 
@@ -175,6 +197,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     score: ScoreSettings = ScoreSettings()
     ads: AdSettings = AdSettings()
+    dead_letter: DeadLetterSettings = DeadLetterSettings()
     health: HealthSettings = HealthSettings()
     watchdog: WatchdogSettings = WatchdogSettings()
 

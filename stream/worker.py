@@ -82,6 +82,7 @@ class Worker:
                 live_users=settings.store.live_users,
                 app_version=app_version(),
                 virtual_time=settings.virtual_time,
+                limit=settings.dead_letter.limit(),
             ),
         )
         self.watchdog: Watchdog | None = None

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from stream.clock import StreamTime
 from stream.dead_letter import REASON_HEADER
+from stream.dead_letter_limit import LimitRules
 from stream.due import DueUsers
+from stream.errors import DeadLetterLimitError
 from stream.events import (
     BROWSE_TOPIC,
     CLICK_TOPIC,
@@ -48,6 +50,7 @@ from tests.builders import (
 CHANGELOG = "interestflow-user-behaviour-changelog"
 PARTITIONS = 4
 PARTITION_OF = partitioner("murmur2", PARTITIONS)
+LIMIT = LimitRules()
 KEY = USER.encode()
 HOME = PARTITION_OF(KEY)
 AWAY = (HOME + 1) % PARTITIONS
@@ -77,7 +80,7 @@ class Fold(NamedTuple):
         return [(user.partition, user.key) for user in self.due.take(100, 2000.0)]
 
 
-def folder(*, live_users: int = 100, virtual_time: bool = False) -> Fold:
+def folder(*, live_users: int = 100, virtual_time: bool = False, limit: LimitRules = LIMIT) -> Fold:
     store, sender, due, metrics, clock = MemoryStore(), FakeSender(), DueUsers(0.0), Metrics(), FrozenClock()
     time = StreamTime(clock, virtual=virtual_time)
     rules = FoldRules(
@@ -88,6 +91,7 @@ def folder(*, live_users: int = 100, virtual_time: bool = False) -> Fold:
         live_users=live_users,
         app_version="1.2.3",
         virtual_time=virtual_time,
+        limit=limit,
     )
     parts = FoldParts(store, sender, due, ScorePace(0.3), TextCatalog(PARTITIONS), time, clock, metrics)
     return Fold(Folder(parts, rules), store, sender, due, metrics, time)
@@ -425,6 +429,20 @@ async def test_what_could_not_be_sent_is_as_if_it_had_never_come(error: Exceptio
     assert state is not None
     assert (state.revision, state.window.event_ids) == (2, [b"e1", b"e2"])
     assert len(fold.sender.records(TEXTS_TOPIC)) == 2
+
+
+async def test_when_almost_everything_is_bad_the_bundle_that_shows_it_is_not_sent() -> None:
+    fold = folder(limit=LimitRules(0.9, 10))
+    bad = [record(offset, b"bad") for offset in range(99)]
+    await fold.fold(*bad)
+
+    with pytest.raises(
+        DeadLetterLimitError, match=r"100% of the last records of behaviour.click were rejected"
+    ):
+        await fold.fold(record(99, b"bad"))
+
+    assert fold.outcomes() == {("rejected", "json"): 99}
+    assert len(fold.sender.records(DEAD_LETTER_TOPIC)) == 99
 
 
 async def test_a_bundle_of_partitions_that_moved_is_not_sent() -> None:
