@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from stream.ads.campaign import Campaign
 from stream.ads.decision import AdDecision
+from stream.dead_letter import REDACTED_HEADER
 from stream.decode import MAX_VALUE_BYTES
 from stream.events import (
     AD_TOPIC,
@@ -95,7 +96,7 @@ _CHANNELS: Final = (
         DEAD_LETTER_TOPIC,
         _DEAD_LETTER,
         "Rejected records of the five topics above: raw bytes unchanged, and headers that say why. Of a key or value "
-        f"of more than {MAX_VALUE_BYTES} bytes only the start is kept.",
+        f"of more than {MAX_VALUE_BYTES} bytes only the start is kept; of a record whose id names a person neither.",
     ),
     _Channel(
         UPDATES_TOPIC,
@@ -140,6 +141,8 @@ CUT_HEADERS: Final = {
     "interestflow.value-bytes": "Length of the whole value, decimal.",
     "interestflow.value-sha256": "SHA-256 of the whole value, hexadecimal.",
 }
+#: Only there if key and value were left out, because the id names a person.
+REDACTED_HEADERS: Final = {REDACTED_HEADER: "What was left out: key,value."}
 
 
 def json_schema(contract: Contract) -> Schema:
@@ -247,7 +250,7 @@ def _message(contract: Contract) -> Schema:
 
 
 def _dead_letter_message() -> Schema:
-    headers = _headers(DEAD_LETTER_HEADERS | CUT_HEADERS)
+    headers = _headers(DEAD_LETTER_HEADERS | CUT_HEADERS | REDACTED_HEADERS)
     headers["required"] = list(DEAD_LETTER_HEADERS)
     headers["properties"]["interestflow.reason"]["enum"] = [str(reason) for reason in Reason]
     return {

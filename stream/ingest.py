@@ -41,6 +41,7 @@ from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
 from stream.state import UserState, encode_state
 from stream.stores.backend import PartitionStore
 from stream.texts import TextCatalog
+from stream.user_ids import is_same_id
 from stream.window import WindowPolicy
 
 #: Set on a record that was produced once more; a second time is a rejection.
@@ -159,6 +160,8 @@ class Folder:
         if value is None:
             return Outcome.IGNORED, Change.TOMBSTONE
         decoded = decode_event(value, record.timestamp)
+        if decoded.event.is_bot:
+            return Outcome.QUARANTINED, Change.BOT
         user = decoded.event.user_id.encode()
         state = self._state_of(draft, record, user)
         if state is None:
@@ -194,7 +197,7 @@ class Folder:
 
     def _state_of(self, draft: _Draft, record: InputRecord, user: bytes) -> UserState | None:
         """The user's state, or None if the record belongs to another partition and was put there."""
-        if record.key is not None and record.key != user:
+        if record.key is not None and record.key != user and not is_same_id(record.key, user):
             raise RejectionError(Reason.KEY_MISMATCH, "the record's key is not the payload's user_id")
         # Of this bundle first: such a state may have left the live ones since, with all that changed.
         state = draft.touched.get(user)

@@ -1,6 +1,5 @@
 """Each bad input through FOLD as the worker runs it: one outcome, one count, and the stream goes on."""
 
-import gzip
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.clock import StreamTime
-from stream.dead_letter import REASON_HEADER
+from stream.dead_letter import REASON_HEADER, REDACTED_HEADER
 from stream.due import DueUsers
 from stream.events import (
     BROWSE_TOPIC,
@@ -29,7 +28,15 @@ from stream.state import UserState, decode_state, encode_state
 from stream.stores.memory import MemoryStore
 from stream.texts import TextCatalog
 from stream.window import WindowPolicy
-from tests.bad_inputs import MENDED, REJECTED, UNCHANGING, BadInput
+from tests.bad_inputs import (
+    COMPOSED,
+    DECOMPOSED,
+    MENDED,
+    NAMES_A_PERSON,
+    REJECTED,
+    UNCHANGING,
+    BadInput,
+)
 from tests.builders import (
     NOW_MS,
     TEA,
@@ -266,6 +273,70 @@ async def test_what_was_produced_once_more_is_used_where_it_belongs() -> None:
     assert fold.outcomes() == {("reproduced", "repartitioned"): 1, ("accepted", ""): 1}
 
 
+@pytest.mark.parametrize("user", NAMES_A_PERSON)
+@pytest.mark.parametrize("has_key", [True, False])
+async def test_row_28_an_id_that_names_a_person_is_rejected_and_written_nowhere(
+    user: str, *, has_key: bool
+) -> None:
+    fold = folder()
+
+    await fold.fold(record(0, event_value(user_id=user), key=user.encode() if has_key else None))
+
+    assert fold.outcomes() == {("rejected", "pii_in_id"): 1}
+    (letter,) = fold.sender.records(DEAD_LETTER_TOPIC)
+    assert (letter.key, letter.value) == (None, None)
+    assert headers(letter)[REDACTED_HEADER] == b"key,value"
+    assert user.encode() not in b"".join(headers(letter).values())
+    assert fold.store.partitions() == set()
+
+
+async def test_row_28_whatever_else_is_wrong_with_the_record_of_such_a_key_it_is_redacted() -> None:
+    fold = folder()
+
+    await fold.fold(record(0, event_value(user_id="jane@example.com", session_id=7), key=b"jane@example.com"))
+
+    assert fold.outcomes() == {("rejected", "type"): 1}
+    (letter,) = fold.sender.records(DEAD_LETTER_TOPIC)
+    assert (letter.key, letter.value) == (None, None)
+    assert headers(letter)["__streams.errors.message"] == b"type"
+    assert headers(letter)["__streams.errors.stacktrace"] == b""
+
+
+async def test_row_31_two_spellings_of_one_id_are_one_user_on_the_partition_of_the_composed_one() -> None:
+    fold = folder()
+    composed, decomposed = COMPOSED.encode(), DECOMPOSED.encode()
+    home = PARTITION_OF(composed)
+    value = event_value(user_id=DECOMPOSED)
+
+    await fold.fold(record(0, event_value(user_id=COMPOSED, event_id="e0"), key=composed, partition=home))
+    await fold.fold(record(1, value, key=decomposed, partition=home))
+
+    assert fold.outcomes() == {("accepted", ""): 1, ("normalised", "nfc_id"): 1}
+    state = fold.state(composed, home)
+    assert state is not None
+    assert (state.revision, fold.store.count(home)) == (2, 1)
+
+    await fold.fold(record(0, value, key=decomposed, partition=(home + 1) % PARTITIONS))
+
+    (moved,) = fold.sender.logs[CLICK_TOPIC, home]
+    assert (moved.key, moved.value) == (composed, value)
+    assert fold.outcomes()["reproduced", "repartitioned"] == 1
+
+
+@pytest.mark.parametrize("value", [None, b'{"action":"erase","user_id":"%s"}' % DECOMPOSED.encode()])
+async def test_row_31_either_spelling_erases_the_user(value: bytes | None) -> None:
+    fold = folder()
+    composed = COMPOSED.encode()
+    home = PARTITION_OF(composed)
+    await fold.fold(record(0, event_value(user_id=COMPOSED), key=composed, partition=home))
+
+    await fold.fold(Record(CONTROL_TOPIC, home, key=DECOMPOSED.encode(), value=value))
+
+    state = fold.state(composed, home)
+    assert state is not None
+    assert state.erased_at_ms == NOW_MS
+
+
 async def test_row_53_a_thousand_events_at_one_moment_leave_the_last_by_id() -> None:
     fold = folder()
     values = [event_value(event_id=f"{(number * 7) % 1000:03d}") for number in range(1000)]
@@ -484,14 +555,6 @@ async def test_freshness_counts_from_the_first_event_of_a_bundle() -> None:
     await fold.fold(record(0), later)
 
     assert fold.due.take(1, 2000.0)[0].appended_ms == NOW_MS
-
-
-async def test_gzip_is_never_inflated() -> None:
-    fold = folder()
-
-    await fold.fold(record(0, gzip.compress(event_value())))
-
-    assert fold.outcomes() == {("rejected", "utf8"): 1}
 
 
 JSON = st.recursive(
