@@ -95,14 +95,15 @@ _CHANNELS: Final = (
     _Channel(
         DEAD_LETTER_TOPIC,
         _DEAD_LETTER,
-        "Rejected records of the five topics above: raw bytes unchanged, and headers that say why. Of a key or value "
+        "Rejected records of the five topics above: raw bytes unchanged, and headers that say why; and outputs too large "
+        "to be sent, at offset -1. Of a key or value "
         f"of more than {MAX_VALUE_BYTES} bytes only the start is kept; of a record whose id names a person neither.",
     ),
     _Channel(
         UPDATES_TOPIC,
         UPDATE.name,
-        "A user's interests after a change. A null value says: forget this user. At least once: a repeat has the same "
-        "update_id.",
+        "A user's interests after a change. A null value says: forget this user; revisions start anew should the user come "
+        "back. At least once: a repeat has the same update_id.",
     ),
     _Channel(
         DECISIONS_TOPIC,

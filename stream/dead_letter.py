@@ -20,6 +20,7 @@ REASON_HEADER: Final = "interestflow.reason"
 #: What was left out of the letter because it names a person.
 REDACTED_HEADER: Final = "interestflow.redacted"
 _PREFIX: Final = "__streams.errors."
+SOURCE_TOPIC_HEADER: Final = _PREFIX + "topic"
 #: A stack trace is for reading, not for archiving.
 _MAX_TRACE_BYTES: Final = 4096
 #: Of a key or value that is too large only the start is kept, with the hash of the whole: a broker must take it.
@@ -47,7 +48,7 @@ def dead_letter(record: InputRecord, error: RejectionError, app_version: str) ->
         (_PREFIX + "exception", type(error).__name__.encode()),
         (_PREFIX + "message", message.encode()[:_KEPT_BYTES]),
         (_PREFIX + "stacktrace", trace),
-        (_PREFIX + "topic", record.topic.encode()),
+        (SOURCE_TOPIC_HEADER, record.topic.encode()),
         (_PREFIX + "partition", str(record.partition).encode()),
         (_PREFIX + "offset", str(record.offset).encode()),
         (REASON_HEADER, str(error.reason).encode()),

@@ -74,6 +74,7 @@ class Reason(StrEnum):
     TS_INVALID = "ts_invalid"
     TS_PARSE = "ts_parse"
     ID_CONFLICT = "id_conflict"
+    OUTPUT_TOO_LARGE = "output_too_large"
     CONTROL_ACTION = "control_action"
 
 
@@ -98,6 +99,7 @@ class Change(StrEnum):
     NULL_KEY = "null_key"
     REPARTITIONED = "repartitioned"
     BOT = "bot"
+    UNKNOWN_CAMPAIGN = "unknown_campaign"
 
 
 class Outcome(StrEnum):
@@ -111,6 +113,7 @@ class Outcome(StrEnum):
     REPRODUCED = "reproduced"
     IGNORED = "ignored"
     ERASED = "erased"
+    THROTTLED = "throttled"
     QUARANTINED = "quarantined"
     REJECTED = "rejected"
 

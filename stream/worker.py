@@ -62,14 +62,8 @@ class Worker:
         self.partition_of = partitioner(kafka.partitioner, kafka.partitions)
         self.folder = Folder(
             FoldParts(
-                self.behaviour,
-                self.sender,
-                self.due,
-                self.pace,
-                self.texts,
-                self.time,
-                self.clock,
-                self.metrics,
+                self.behaviour, self.sender, self.due, self.pace, self.texts, self.time, self.clock, self.metrics,
+                self._knows_campaign,
             ),
             FoldRules(
                 policy=settings.window.policy(),
@@ -79,8 +73,9 @@ class Worker:
                 live_users=settings.store.live_users,
                 app_version=app_version(),
                 virtual_time=settings.virtual_time,
+                eviction=settings.store.eviction(),
             ),
-        )
+        )  # fmt: skip
         self.health = HealthServer(
             self.metrics.registry, self.problems_alive, self.problems_ready, self.refresh
         )
@@ -158,6 +153,9 @@ class Worker:
             self.metrics,
         )
         return ScoreService(self.settings, parts, self._generation, self._failed, self._end_offsets)
+
+    def _knows_campaign(self, cid: str) -> bool:
+        return self.score_service is None or self.score_service.campaigns.knows(cid)
 
     def _generation(self) -> int:
         return -1 if self.app is None else int(self.app.consumer_generation_id)
