@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from stream.ads.campaign import Campaign
 from stream.ads.decision import AdDecision
+from stream.dead_letter import REDACTED_HEADER
 from stream.decode import MAX_VALUE_BYTES
 from stream.dlq.contract import INPUT_HEADERS, MARKER, REPLAYED_HEADERS, marker_message
 from stream.events import (
@@ -95,14 +96,15 @@ _CHANNELS: Final = (
     _Channel(
         DEAD_LETTER_TOPIC,
         _DEAD_LETTER,
-        "Rejected records of the five topics above: raw bytes unchanged, and headers that say why. Of a key or value "
-        f"of more than {MAX_VALUE_BYTES} bytes only the start is kept.",
+        "Rejected records of the five topics above: raw bytes unchanged, and headers that say why; and outputs too large "
+        "to be sent, at offset -1. Of a key or value "
+        f"of more than {MAX_VALUE_BYTES} bytes only the start is kept; of a record whose id names a person neither.",
     ),
     _Channel(
         UPDATES_TOPIC,
         UPDATE.name,
-        "A user's interests after a change. A null value says: forget this user. At least once: a repeat has the same "
-        "update_id.",
+        "A user's interests after a change. A null value says: forget this user; revisions start anew should the user come "
+        "back. At least once: a repeat has the same update_id.",
     ),
     _Channel(
         DECISIONS_TOPIC,
@@ -142,6 +144,8 @@ CUT_HEADERS: Final = {
     "interestflow.value-bytes": "Length of the whole value, decimal.",
     "interestflow.value-sha256": "SHA-256 of the whole value, hexadecimal.",
 }
+#: Only there if key and value were left out, because the id names a person.
+REDACTED_HEADERS: Final = {REDACTED_HEADER: "What was left out: key,value."}
 
 
 def json_schema(contract: Contract) -> Schema:
@@ -254,7 +258,7 @@ def _message(contract: Contract) -> Schema:
 
 
 def _dead_letter_message() -> Schema:
-    headers = _headers(DEAD_LETTER_HEADERS | CUT_HEADERS | REPLAYED_HEADERS)
+    headers = _headers(DEAD_LETTER_HEADERS | CUT_HEADERS | REDACTED_HEADERS | REPLAYED_HEADERS)
     headers["required"] = list(DEAD_LETTER_HEADERS)
     headers["properties"]["interestflow.reason"]["enum"] = [str(reason) for reason in Reason]
     return {

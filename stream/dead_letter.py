@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 from stream.decode import MAX_VALUE_BYTES
 from stream.errors import RejectionError
-from stream.events import SCHEMA_MAJOR
+from stream.events import SCHEMA_MAJOR, Reason
 from stream.record import InputRecord
+from stream.user_ids import key_names_a_person
 
 Headers = list[tuple[str, bytes]]
 
@@ -29,6 +30,9 @@ TIMESTAMP_HEADER: Final = "interestflow.timestamp-ms"
 ERROR_PREFIX: Final = "__streams.errors."
 #: Only there if a key or value was cut: the length of the whole.
 LENGTH_HEADERS: Final = ("interestflow.key-bytes", "interestflow.value-bytes")
+#: What was left out of the letter because it names a person.
+REDACTED_HEADER: Final = "interestflow.redacted"
+SOURCE_TOPIC_HEADER: Final = ERROR_PREFIX + "topic"
 #: A stack trace is for reading, not for archiving.
 _MAX_TRACE_BYTES: Final = 4096
 #: Of a key or value that is too large only the start is kept, with the hash of the whole: a broker must take it.
@@ -47,13 +51,19 @@ class DeadLetter(NamedTuple):
 
 
 def dead_letter(record: InputRecord, error: RejectionError, app_version: str) -> DeadLetter:
-    """The dead letter of a record: its own key and value, and why it is here."""
-    trace = "".join(traceback.format_exception(error)).encode()[-_MAX_TRACE_BYTES:]
+    """The dead letter of a record: its own key and value, and why it is here.
+
+    One whose id names a person keeps neither, whatever else is wrong with it: where it stood in its log says enough.
+    """
+    redacted = error.reason == Reason.PII_IN_ID or key_names_a_person(record.key)
+    # A trace quotes what was read.
+    trace = b"" if redacted else "".join(traceback.format_exception(error)).encode()[-_MAX_TRACE_BYTES:]
+    message = str(error.reason) if redacted else error.detail
     headers: Headers = [
         (ERROR_PREFIX + "exception", type(error).__name__.encode()),
-        (ERROR_PREFIX + "message", error.detail.encode()[:_KEPT_BYTES]),
+        (ERROR_PREFIX + "message", message.encode()[:_KEPT_BYTES]),
         (ERROR_PREFIX + "stacktrace", trace),
-        (ERROR_PREFIX + "topic", record.topic.encode()),
+        (SOURCE_TOPIC_HEADER, record.topic.encode()),
         (ERROR_PREFIX + "partition", str(record.partition).encode()),
         (ERROR_PREFIX + "offset", str(record.offset).encode()),
         (REASON_HEADER, str(error.reason).encode()),
@@ -63,6 +73,8 @@ def dead_letter(record: InputRecord, error: RejectionError, app_version: str) ->
         (ATTEMPT_HEADER, str(attempt_of(record.headers)).encode()),
         *_former_letter(record.headers),
     ]
+    if redacted:
+        return DeadLetter(None, None, [*headers, (REDACTED_HEADER, b"key,value")])
     key, about_key = _kept("key", record.key)
     value, about_value = _kept("value", record.value)
     return DeadLetter(key, value, [*headers, *about_key, *about_value])

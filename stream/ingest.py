@@ -11,16 +11,16 @@ A crash anywhere repeats the bundle; offsets in the state make the repeat change
 """
 
 import asyncio
-import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from stream.attribution import loose_ends
 from stream.clock import Clock, StreamTime
 from stream.dead_letter import dead_letter
 from stream.dead_letter_limit import DeadLetterLimit, LimitRules
-from stream.decode import Decoded, check_record_time, decode_control, decode_erasure_key, decode_event
+from stream.decode import check_record_time, decode_control, decode_erasure_key, decode_event
 from stream.due import DueUsers
 from stream.errors import RejectionError
 from stream.events import (
@@ -28,20 +28,25 @@ from stream.events import (
     DEAD_LETTER_TOPIC,
     OWNED_TOPICS,
     PURCHASE_TOPIC,
+    BehaviourEvent,
     Change,
     Outcome,
     Reason,
 )
-from stream.fold import Received, erase_user, event_hash, fold_event, source_key
+from stream.eviction import Evictor
+from stream.fold import Received, erase_user, fold_event, source_key
 from stream.live import LiveStates
 from stream.metrics import Metrics
 from stream.pacing import ScorePace
 from stream.partitioner import Partitioner
+from stream.received import received_from
 from stream.record import InputRecord
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
 from stream.state import UserState, encode_state
 from stream.stores.backend import PartitionStore
+from stream.sweep import EvictionRules
 from stream.texts import TextCatalog
+from stream.user_ids import is_same_id
 from stream.window import WindowPolicy
 
 #: Set on a record that was produced once more; a second time is a rejection.
@@ -71,6 +76,8 @@ class FoldParts(NamedTuple):
     time: StreamTime
     clock: Clock
     metrics: Metrics
+    #: Without SCORE nobody reads the campaigns, and none is called unknown.
+    knows_campaign: Callable[[str], bool] = lambda _cid: True
 
 
 class FoldRules(NamedTuple):
@@ -84,6 +91,7 @@ class FoldRules(NamedTuple):
     app_version: str
     virtual_time: bool
     limit: LimitRules = LimitRules()
+    eviction: EvictionRules = EvictionRules()
 
 
 @dataclass(slots=True)
@@ -101,6 +109,7 @@ class _Draft:
     moved: dict[int, list[OutRecord]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     reserved_fields: int = 0
+    unattributed: Counter[str] = field(default_factory=Counter)
 
 
 class Folder:
@@ -111,6 +120,7 @@ class Folder:
         self._rules = rules
         self.live = LiveStates(parts.store, rules.live_users)
         self._limit = DeadLetterLimit(rules.limit)
+        self._evictor = Evictor(parts, self.live, rules.eviction, rules.changelog_topic)
 
     async def fold(
         self, topic: str, partition: int, records: Sequence[InputRecord], abandoned: Callable[[], bool]
@@ -138,6 +148,7 @@ class Folder:
         ended = self._parts.clock.monotonic_seconds()
         self._parts.pace.folded(started, ended)
         self._note(draft, len(records), ended - started)
+        await self._evictor.sweep(abandoned)
 
     # 1. records ----------------------------------------------------------------------------------------------
 
@@ -165,20 +176,29 @@ class Folder:
         if value is None:
             return Outcome.IGNORED, Change.TOMBSTONE
         decoded = decode_event(value, record.timestamp)
+        if decoded.event.is_bot:
+            return Outcome.QUARANTINED, Change.BOT
         user = decoded.event.user_id.encode()
         state = self._state_of(draft, record, user)
         if state is None:
             return Outcome.REPRODUCED, Change.NULL_KEY if record.key is None else Change.REPARTITIONED
         if decoded.change is _RESERVED_FIELD:
             draft.reserved_fields += 1
-        received = self._received(draft.source, record, decoded)
+        received = received_from(draft.source, record, decoded)
         outcome = fold_event(state, decoded, received, self._rules.policy, draft.texts)
         if outcome is not _ACCEPTED:
             return outcome, ""
         if user not in draft.touched:
             draft.touched[user] = state
             draft.appended[user] = self._appended_ms(record)
-        return (Outcome.NORMALISED, decoded.change) if decoded.change else _AS_IT_CAME
+        change = decoded.change or self._loose_change(draft, decoded.event, state)
+        return (Outcome.NORMALISED, change) if change else _AS_IT_CAME
+
+    def _loose_change(self, draft: _Draft, event: BehaviourEvent, state: UserState) -> Change:
+        loose = loose_ends(event, state, self._rules.policy.interest_level, self._parts.knows_campaign)
+        if loose.step:
+            draft.unattributed[loose.step] += 1
+        return loose.change
 
     def _fold_control(self, draft: _Draft, record: InputRecord) -> tuple[str, str]:
         """A null value or ``{"action": "erase"}`` erases the user of the key."""
@@ -200,7 +220,7 @@ class Folder:
 
     def _state_of(self, draft: _Draft, record: InputRecord, user: bytes) -> UserState | None:
         """The user's state, or None if the record belongs to another partition and was put there."""
-        if record.key is not None and record.key != user:
+        if record.key is not None and record.key != user and not is_same_id(record.key, user):
             raise RejectionError(Reason.KEY_MISMATCH, "the record's key is not the payload's user_id")
         # Of this bundle first: such a state may have left the live ones since, with all that changed.
         state = draft.touched.get(user)
@@ -224,18 +244,6 @@ class Folder:
             raise RejectionError(Reason.TOO_LARGE, detail)
         headers = (*record.headers, (HOP_HEADER, b"1"))
         draft.moved.setdefault(home, []).append(OutRecord(user, record.value, headers, record.timestamp))
-
-    @staticmethod
-    def _received(source: int, record: InputRecord, decoded: Decoded) -> Received:
-        event = decoded.event
-        value = record.value or b""
-        if event.event_id is None:
-            event_id = f"{zlib.crc32(value):08x}{len(value):x}".encode()
-            identity = event_hash("\0", value)
-        else:
-            event_id = event.event_id.encode()
-            identity = event_hash(event.source, event_id)
-        return Received(source, record.offset, record.timestamp, identity, zlib.crc32(value), event_id)
 
     def _appended_ms(self, record: InputRecord) -> int:
         if not self._rules.virtual_time:
@@ -291,5 +299,7 @@ class Folder:
                 metrics.dead_letters.labels(draft.topic, reason).inc(count)
         if draft.reserved_fields:
             metrics.reserved_fields.labels(draft.topic).inc(draft.reserved_fields)
+        for step, count in draft.unattributed.items():
+            metrics.unattributed.labels(draft.topic, step).inc(count)
         metrics.bundle_records.observe(records)
         metrics.fold_seconds.observe(seconds)

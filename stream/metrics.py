@@ -53,6 +53,12 @@ class Metrics:
         self.reserved_fields = self._counter(
             "reserved_fields", "Records with keys that frameworks give a meaning to; a probe.", "topic"
         )
+        self.unattributed = self._counter(
+            "events_unattributed",
+            "Events taken whose step before is not known: ad clicks, purchases.",
+            "topic",
+            "step",
+        )
         self.fold_seconds = self._histogram(
             "fold_seconds", "Folding one bundle, sends included.", _CALL_BUCKETS
         )
@@ -91,6 +97,11 @@ class Metrics:
 
     def _declare_score(self) -> None:
         self.users = self._gauge("users", "Users in the state of this worker's partitions.")
+        self.evicted = self._counter(
+            "users_evicted",
+            "Users forgotten: expired, nothing came for long, or crowded, too many are held.",
+            "why",
+        )
         self.due_users = self._gauge("due_users", "Users whose state is newer than their scores.")
         self.oldest_due_seconds = self._gauge("oldest_due_age_seconds", "Age of the oldest due user.")
         self.scored = self._counter("users_scored", "Users scored, by where the scores came from.", "source")

@@ -6,13 +6,14 @@ from typing import NamedTuple
 from stream.ads.decision import AdDecision
 from stream.clock import Clock
 from stream.due import DueUser
-from stream.events import DECISIONS_TOPIC, UPDATES_TOPIC
+from stream.events import DEAD_LETTER_TOPIC, DECISIONS_TOPIC, UPDATES_TOPIC
 from stream.interest_update import InterestUpdate, Source
 from stream.metrics import Metrics
+from stream.refused import about, fitting
 from stream.score_record import ScoreRecord, encode_record, forgotten
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
 from stream.state import peek_erased
-from stream.stores.backend import PartitionStore
+from stream.stores.backend import Item, PartitionStore
 
 
 class Result(NamedTuple):
@@ -26,10 +27,10 @@ class Result(NamedTuple):
 
 
 class Erased(NamedTuple):
-    """A due user whose state is the marker of an erasure of that revision."""
+    """A due user whose state is the marker of an erasure of that revision, or None if it was forgotten."""
 
     due: DueUser
-    revision: int
+    revision: int | None
 
 
 class _Share(NamedTuple):
@@ -37,7 +38,8 @@ class _Share(NamedTuple):
 
     first: list[Outgoing]
     changelog: Outgoing
-    items: list[tuple[bytes, bytes]]
+    letters: list[OutRecord]
+    items: list[Item]
 
 
 class PublishParts(NamedTuple):
@@ -70,6 +72,7 @@ class Publisher:
             raise SendAbandonedError("the partitions moved while scoring; the new owner scores these users")
         started = self._parts.clock.monotonic_seconds()
         results = [result for result in results if not self._erased_meanwhile(result.due)]
+        erased = [user for user in erased if user.revision is not None or self._is_to_withdraw(user.due)]
         by_partition = {
             partition: self._outgoing(
                 partition,
@@ -94,6 +97,9 @@ class Publisher:
             if share.items:
                 self._parts.scores.put_batch(partition, share.items, offset)
         self._note(results)
+        for share in by_partition.values():
+            for letter in share.letters:
+                self._parts.metrics.dead_letters.labels(*about(letter)).inc()
         self._parts.metrics.score_stage.labels("publish").observe(
             self._parts.clock.monotonic_seconds() - started
         )
@@ -105,21 +111,37 @@ class Publisher:
             self._parts.metrics.dropped_results.labels("erased").inc()
         return gone
 
+    def _is_to_withdraw(self, user: DueUser) -> bool:
+        """Whether a forgotten user is not back, and something of him is out."""
+        parts = self._parts
+        return (
+            parts.behaviour.get(user.partition, user.key) is None
+            and parts.scores.get(user.partition, user.key) is not None
+        )
+
     def _outgoing(self, partition: int, results: Sequence[Result], erased: Sequence[Erased]) -> _Share:
-        items = [
+        items: list[Item] = [
             (result.due.key, encode_record(result.record)) for result in results if result.record is not None
         ]
-        items.extend((user.due.key, encode_record(forgotten(user.revision))) for user in erased)
+        items.extend(
+            (user.due.key, None if user.revision is None else encode_record(forgotten(user.revision)))
+            for user in erased
+        )
         updates = [OutRecord(r.due.key, r.update.to_bytes()) for r in results if r.update is not None]
         decisions = [OutRecord(r.due.key, r.decision.to_bytes()) for r in results if r.decision is not None]
+        updates, letters = fitting(UPDATES_TOPIC, partition, updates)
+        decisions, others = fitting(DECISIONS_TOPIC, partition, decisions)
+        letters += others
         tombstones = [OutRecord(user.due.key, None) for user in erased]
         changelog = Outgoing(self._changelog_topic, partition, [OutRecord(key, data) for key, data in items])
         return _Share(
             [
                 Outgoing(UPDATES_TOPIC, partition, [*updates, *tombstones]),
                 Outgoing(DECISIONS_TOPIC, partition, decisions),
+                Outgoing(DEAD_LETTER_TOPIC, partition, letters),
             ],
             changelog,
+            letters,
             items,
         )
 

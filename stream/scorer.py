@@ -79,6 +79,7 @@ class Scorer:
         erased = [
             Erased(user, state.revision) for user, state in states if state is not None and state.erased_at_ms
         ]
+        erased.extend(Erased(user, None) for user, state in states if state is None)
         living = [(user, state) for user, state in states if state is not None and not state.erased_at_ms]
         vectors, failed = await self._encode([state for _, state in living])
         moments = await self._moments(living, vectors)
@@ -128,6 +129,8 @@ class Scorer:
             with self._work("features"):
                 stored = self._parts.scores.get(user.partition, user.key)
                 record = ScoreRecord() if stored is None else decode_record(stored)
+                if record.revision_scored > state.revision:
+                    record = ScoreRecord()  # of a user who was forgotten and came back
                 moments.append(user_moment(user, state, record, vectors, self._bundle))
         return moments
 

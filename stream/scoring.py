@@ -145,10 +145,16 @@ class Scoring:
             if count % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
             stored = parts.scores.get(partition, key)
-            if stored is None or peek_revision(data) > peek_scored(stored):
+            # Below the revision scored is who was forgotten and came back.
+            if stored is None or peek_revision(data) != peek_scored(stored):
                 parts.due.mark(partition, key, now)
             else:
                 self._reviews.plan(Review(peek_review(stored), partition, key))
+        for count, (key, _) in enumerate(parts.scores.scan(partition)):
+            if count % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+            if parts.behaviour.get(partition, key) is None:
+                parts.due.mark(partition, key, now)  # forgotten, and the last update is still out
 
     def _take_reviews(self) -> None:
         parts = self._parts

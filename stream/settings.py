@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream.dead_letter_limit import LimitRules
 from stream.errors import ConfigurationError
+from stream.sweep import EvictionRules
 from stream.window import DAY_MS, WindowPolicy
 
 PREFIX: Final = "INTERESTFLOW_"
@@ -55,6 +56,9 @@ class WindowSettings(_Section):
     span_days: int = Field(30, ge=1, le=365)
     lateness_grace_hours: int = Field(24, ge=1, le=24 * 30)
     interest_level: int = Field(2, ge=1, le=5, description="Which item category is the interest.")
+    throttle_seconds: int = Field(
+        60, ge=0, le=3600, description="More than 1,024 events of a user within it are dropped; 0: never."
+    )
 
     def policy(self) -> WindowPolicy:
         """The same for the pure functions."""
@@ -63,6 +67,7 @@ class WindowSettings(_Section):
             span_ms=self.span_days * DAY_MS,
             lateness_grace_ms=self.lateness_grace_hours * 3_600_000,
             interest_level=self.interest_level,
+            throttle_span_ms=self.throttle_seconds * 1000,
         )
 
 
@@ -79,6 +84,16 @@ class StoreSettings(_Section):
         "delete.retention.ms (24 h), after which deletions are forgotten.",
     )
     live_users: int = Field(50_000, ge=1, description="Decoded states kept per worker (about 8 KiB each).")
+    user_ttl_days: int = Field(
+        400, ge=31, le=3650, description="A user of whom nothing came for longer is forgotten."
+    )
+    max_users: int = Field(
+        2_000_000, ge=100, description="Per worker; beyond it those who were quiet longest are forgotten."
+    )
+
+    def eviction(self) -> EvictionRules:
+        """The same for the pure functions."""
+        return EvictionRules(ttl_ms=self.user_ttl_days * DAY_MS, max_users=self.max_users)
 
 
 class ModelSettings(_Section):

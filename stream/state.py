@@ -34,6 +34,8 @@ _FLAG_ERASED: Final = 1
 _HEADER: Final = struct.Struct("<BBIxxqqBBxIHHHxII")
 _REVISION: Final = struct.Struct("<I")
 _REVISION_AT: Final = 2
+_FOLDED: Final = struct.Struct("<q")
+_FOLDED_AT: Final = 8
 _APPLIED_COUNT_AT: Final = 24
 _ORDERS: Final = struct.Struct("<IIII")
 _WIDTH: Final = len(HALF_LIVES_DAYS)
@@ -155,6 +157,11 @@ def encode_state(state: UserState) -> bytes:
 def peek_revision(data: bytes) -> int:
     """The fold revision of an encoded state, without decoding the rest."""
     return int(_REVISION.unpack_from(data, _REVISION_AT)[0])
+
+
+def peek_folded(data: bytes) -> int:
+    """The record timestamp (ms) of the last applied event of an encoded state, without decoding the rest."""
+    return int(_FOLDED.unpack_from(data, _FOLDED_AT)[0])
 
 
 def peek_erased(data: bytes) -> bool:

@@ -65,14 +65,8 @@ class Worker:
         self.partition_of = partitioner(kafka.partitioner, kafka.partitions)
         self.folder = Folder(
             FoldParts(
-                self.behaviour,
-                self.sender,
-                self.due,
-                self.pace,
-                self.texts,
-                self.time,
-                self.clock,
-                self.metrics,
+                self.behaviour, self.sender, self.due, self.pace, self.texts, self.time, self.clock, self.metrics,
+                self._knows_campaign,
             ),
             FoldRules(
                 policy=settings.window.policy(),
@@ -83,8 +77,9 @@ class Worker:
                 app_version=app_version(),
                 virtual_time=settings.virtual_time,
                 limit=settings.dead_letter.limit(),
+                eviction=settings.store.eviction(),
             ),
-        )
+        )  # fmt: skip
         self.watchdog: Watchdog | None = None
         self.health = HealthServer(
             self.metrics.registry, self.problems_alive, self.problems_ready, self.refresh
@@ -186,6 +181,9 @@ class Worker:
         store = self.settings.store
         since_ms = self.clock.wall_ms() - int(store.keep_hours * 3_600_000)
         return open_store(store.backend, store.directory, table, written_since_ms=since_ms)
+
+    def _knows_campaign(self, cid: str) -> bool:
+        return self.score_service is None or self.score_service.campaigns.knows(cid)
 
     def _generation(self) -> int:
         return -1 if self.app is None else int(self.app.consumer_generation_id)

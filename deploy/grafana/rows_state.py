@@ -68,6 +68,13 @@ STATE: Final = RowSpec(
             stacked=True,
         ),
         PanelSpec(
+            "Users forgotten",
+            "expired: nothing came for INTERESTFLOW_STORE__USER_TTL_DAYS. crowded: there are more than "
+            "INTERESTFLOW_STORE__MAX_USERS, so raise it or add a worker.",
+            "short",
+            (Query(increase("interestflow_users_evicted_total", "why"), "{{why}}", only_in_trouble=True),),
+        ),
+        PanelSpec(
             "Assigned partitions",
             "Input partitions held. Summed over the workers it must be the partition count, for every topic.",
             "short",
