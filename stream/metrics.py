@@ -131,6 +131,11 @@ class Metrics:
             "model_call_seconds", "One call of the model server.", _CALL_BUCKETS, "model"
         )
         self.model_rows = self._histogram("model_batch_rows", "Rows in one call.", _COUNT_BUCKETS, "model")
+        self.model_reloads = self._counter(
+            "model_reloads",
+            "Models whose process seemed dead, by what came of loading them anew.",
+            "model", "outcome",
+        )  # fmt: skip
         self.vector_hits = self._counter("vector_cache_hits", "Texts whose vector was cached.")
         self.vector_misses = self._counter("vector_cache_misses", "Texts that had to be encoded.")
         self.vectors_cached = self._gauge("vectors_cached", "Text vectors held.")

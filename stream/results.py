@@ -86,7 +86,11 @@ class ResultBuilder:
             is_due = record.revision_published < state.revision
         else:
             settings = self._rules.settings
-            is_due = is_news(answer.scores, previous, settings.top_interests, settings.change_threshold)
+            # Whoever last read a fallback is told what the model says, even if it is hardly different.
+            was_fallback = record.revision_published > record.revision_scored
+            is_due = was_fallback or is_news(
+                answer.scores, previous, settings.top_interests, settings.change_threshold
+            )
             record.revision_scored = state.revision
             period_ms = int(settings.review_hours * _HOUR_MS)
             record.next_review_ms = next_review_ms(moment.at_ms, stream_ms, period_ms)

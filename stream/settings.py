@@ -102,6 +102,10 @@ class ModelSettings(_Section):
     enabled: bool = True
     repository: Path = Path("triton_models")
     grpc_url: str = "127.0.0.1:8001"
+    admin_key: SecretStr | None = Field(
+        None,
+        description="Of Triton's repository control: lets the worker load versions, and models whose process died.",
+    )
     deadline_seconds: float = Field(2.0, gt=0.0, le=60.0)
     batch_rows: int = Field(32, ge=1, le=64, description="Users scored by one call.")
     concurrency: int = Field(2, ge=1, le=64, description="Calls in flight.")
