@@ -80,11 +80,15 @@ class WorkerProcess:
         self._process.send_signal(number)
         return self._process.wait(timeout=40)
 
-    @property
-    def returncode(self) -> int | None:
-        """The exit code, None while it runs."""
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal and don't wait."""
         assert self._process is not None
-        return self._process.poll()
+        self._process.send_signal(number)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The code of a process that ended, None while it runs."""
+        return None if self._process is None else self._process.poll()
 
     def wait(self) -> int:
         """The exit code of a worker that ends by itself."""

@@ -127,8 +127,8 @@ def test_a_worker_too_many_says_so_and_ends_while_the_others_work_on(kafka: Brok
 def _which_ends(first: WorkerProcess, second: WorkerProcess) -> tuple[WorkerProcess, WorkerProcess]:
     for _ in range(600):
         for one, other in ((first, second), (second, first)):
-            if one.returncode is not None:
-                assert one.returncode == 3, one.log[-3000:]
+            if one.exit_code is not None:
+                assert one.exit_code == 3, one.log[-3000:]
                 return one, other
         pause(0.1)
     raise AssertionError("both workers go on")
