@@ -69,6 +69,10 @@ bench-stream: .venv-dev/.made .venv-triton/.made ## Speed of the stream against 
 bench-model: .venv-dev/.made .venv-triton/.made ## Speed of the model against plain BERT; JSON=FILE keeps the figures
 	$(DEV) -m benchmarks.model $(JSON_FLAG) $(BENCH)
 
+.PHONY: chaos
+chaos: .venv-dev/.made ## The promises under faults on Apache Kafka (Java 17); CHAOS="--gates G1,G5 --seed 7 --short", JSON=FILE
+	$(DEV) -m benchmarks.chaos $(JSON_FLAG) $(CHAOS)
+
 # -- environments ------------------------------------------------------------------------------------------------
 # Each from a lock with hashes; the stamp is written last, so that a broken-off one is made again from nothing.
 

@@ -8,15 +8,23 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import faust
+from faust.types import TP
 
 from stream.errors import FatalError
 from stream.events import OWNED_TOPICS
 from stream.kafka_client import faust_credentials
 from stream.sender import SendAbandonedError
 from stream.settings import Settings
+from stream.stall import Place, Position
 from stream.stores.backend import PartitionStore
 from stream.stores.table import ChangelogTable
-from stream.transport import BundleSettings, PositionCheck, TransportObserver, bundle_transport
+from stream.transport import (
+    BundleSettings,
+    ChangelogCheck,
+    PositionCheck,
+    TransportObserver,
+    bundle_transport,
+)
 
 USER_BEHAVIOUR = "user-behaviour"
 USER_SCORES = "user-scores"
@@ -40,6 +48,7 @@ class AppHooks(NamedTuple):
 
     fold: FoldBundle
     check_positions: PositionCheck
+    check_changelogs: ChangelogCheck
     observer: TransportObserver
     #: From here on nothing may be scored; called from the consumer's thread.
     rebalance_started: Callable[[], None]
@@ -48,6 +57,8 @@ class AppHooks(NamedTuple):
     #: Partitions are going: send what is in hand, under a short deadline.
     revoked: Callable[[], Any]
     recovered: Callable[[], None]
+    #: So many records of a table's changelog were read back.
+    read_back: Callable[[str, int], None]
     failed: Callable[[BaseException], None]
 
 
@@ -66,9 +77,28 @@ class StreamApp(faust.App):
         super().on_rebalance_end()
         self.hooks.rebalance_ended(self.input_partitions())
 
+    def _crash(self, reason: BaseException) -> None:
+        """Mode calls this when any part of the app has died; the app itself would stand there idle for ever."""
+        super()._crash(reason)
+        self.hooks.failed(reason)
+
     def input_partitions(self) -> set[int]:
         """Partitions of the owned inputs that this worker holds."""
         return {tp.partition for tp in self.consumer.assignment() if tp.topic in OWNED_TOPICS}
+
+    def recovery_positions(self) -> dict[Place, Position]:
+        """How far the changelogs are read back; of a partition that is read to its end, its end."""
+        recovery: Any = self.tables.recovery  # type: ignore[attr-defined] # the interface hides it
+        return {
+            (tp.topic, tp.partition): Position(recovery.active_offsets.get(tp) or 0, end)
+            for tp, end in recovery.active_highwaters.items()
+            if end is not None
+        }
+
+    async def is_read_to(self, place: Place, end_offset: int) -> bool:
+        """Whether all of an input partition up to there was fetched, folded and committed."""
+        consumer: Any = self.consumer  # a stream.transport.BundleConsumer
+        return bool(await consumer.is_read_to(TP(*place), end_offset))
 
 
 def changelog_topic(app_id: str, table: str) -> str:
@@ -113,12 +143,21 @@ def build_app(
     )
     app.hooks = hooks
     bundles = BundleSettings(
-        frozenset(OWNED_TOPICS), kafka.bundle_records, hooks.check_positions, hooks.observer
+        frozenset(OWNED_TOPICS),
+        kafka.bundle_records,
+        hooks.check_positions,
+        hooks.check_changelogs,
+        hooks.observer,
     )
     app.transport = bundle_transport(bundles)(app.conf.broker_consumer, app, loop=None)
     for name, store in ((USER_BEHAVIOUR, behaviour), (USER_SCORES, scores)):
         table = ChangelogTable(
-            app, name=name, partitions=kafka.partitions, store=store, on_recovered=hooks.recovered
+            app,
+            name=name,
+            partitions=kafka.partitions,
+            store=store,
+            on_recovered=hooks.recovered,
+            on_read_back=hooks.read_back,
         )
         app.tables.add(table)
     app.on_partitions_revoked.connect(_revoked_handler(hooks))

@@ -31,6 +31,10 @@ class Campaigns:
             log.warning("campaign_rejected", reason=str(error.reason), detail=error.detail)
         self._metrics.campaigns.set(len(self.snapshot.rows))
 
+    def knows(self, cid: str) -> bool:
+        """Whether there is such a campaign now."""
+        return cid in self.snapshot.cids
+
     async def encode_missing(self, encoder: TextEncoder) -> None:
         """Encode creatives that have no vector yet; without a model they wait, and similarity counts nothing."""
         missing = self.snapshot.missing_texts

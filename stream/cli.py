@@ -14,6 +14,7 @@ from stream.contracts import write_contracts
 from stream.decode import decode_erasure_key
 from stream.demo.command import demo_at_terminal
 from stream.demo.options import DemoOptions
+from stream.dlq.cli import dlq
 from stream.doctor import examine
 from stream.embedded.stub_environment import stub_python
 from stream.erasure.command import DEFAULT_WAIT_SECONDS, EraseOptions
@@ -45,6 +46,7 @@ EXIT_FATAL = 3
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 topics = typer.Typer(no_args_is_help=True, help="Create and check the Kafka topics.")
 app.add_typer(topics, name="topics")
+app.add_typer(dlq, name="dlq")
 
 
 UsersOption = Annotated[int, typer.Option(min=1, help="Households; those not trained on come first.")]

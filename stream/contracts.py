@@ -11,7 +11,9 @@ from pydantic import BaseModel
 
 from stream.ads.campaign import Campaign
 from stream.ads.decision import AdDecision
+from stream.dead_letter import REDACTED_HEADER
 from stream.decode import MAX_VALUE_BYTES
+from stream.dlq.contract import INPUT_HEADERS, MARKER, REPLAYED_HEADERS, marker_message
 from stream.events import (
     AD_TOPIC,
     BROWSE_TOPIC,
@@ -94,14 +96,15 @@ _CHANNELS: Final = (
     _Channel(
         DEAD_LETTER_TOPIC,
         _DEAD_LETTER,
-        "Rejected records of the five topics above: raw bytes unchanged, and headers that say why. Of a key or value "
-        f"of more than {MAX_VALUE_BYTES} bytes only the start is kept.",
+        "Rejected records of the five topics above: raw bytes unchanged, and headers that say why; and outputs too large "
+        "to be sent, at offset -1. Of a key or value "
+        f"of more than {MAX_VALUE_BYTES} bytes only the start is kept; of a record whose id names a person neither.",
     ),
     _Channel(
         UPDATES_TOPIC,
         UPDATE.name,
-        "A user's interests after a change. A null value says: forget this user. At least once: a repeat has the same "
-        "update_id.",
+        "A user's interests after a change. A null value says: forget this user; revisions start anew should the user come "
+        "back. At least once: a repeat has the same update_id.",
     ),
     _Channel(
         DECISIONS_TOPIC,
@@ -131,7 +134,8 @@ DEAD_LETTER_HEADERS: Final = {
     "interestflow.reason": "The closed reason.",
     "interestflow.schema-version": "Newest version of the input contract that the worker reads.",
     "interestflow.app-version": "Version of the worker.",
-    "interestflow.attempt": "1: how often the record was tried.",
+    "interestflow.timestamp-ms": "Timestamp of the rejected record, UTC ms, decimal.",
+    "interestflow.attempt": "How often the record was tried, decimal: 1, and one more with each replay.",
 }
 #: Only there if the start alone was kept.
 CUT_HEADERS: Final = {
@@ -140,6 +144,8 @@ CUT_HEADERS: Final = {
     "interestflow.value-bytes": "Length of the whole value, decimal.",
     "interestflow.value-sha256": "SHA-256 of the whole value, hexadecimal.",
 }
+#: Only there if key and value were left out, because the id names a person.
+REDACTED_HEADERS: Final = {REDACTED_HEADER: "What was left out: key,value."}
 
 
 def json_schema(contract: Contract) -> Schema:
@@ -176,6 +182,7 @@ def asyncapi_document() -> Schema:
             "messages": {
                 **{contract.name: _message(contract) for contract in CONTRACTS},
                 _DEAD_LETTER: _dead_letter_message(),
+                MARKER: marker_message(),
                 _TEXT: _text_message(),
             }
         },
@@ -216,7 +223,10 @@ def _channel(channel: _Channel) -> Schema:
     return {
         "address": channel.topic,
         "description": channel.about,
-        "messages": {channel.message: {"$ref": f"#/components/messages/{channel.message}"}},
+        "messages": {
+            message: {"$ref": f"#/components/messages/{message}"}
+            for message in (channel.message, *([MARKER] if channel.message == _DEAD_LETTER else []))
+        },
         "bindings": {
             "kafka": {
                 "topic": channel.topic,
@@ -241,13 +251,14 @@ def _message(contract: Contract) -> Schema:
             {
                 HOP_HEADER: "Set by a worker that produced the record once more, to its right partition.",
                 SENT_HEADER: "Replays only: wall clock at sending, UTC ms, decimal; freshness is measured from it.",
+                **INPUT_HEADERS,
             }
         )
     return message
 
 
 def _dead_letter_message() -> Schema:
-    headers = _headers(DEAD_LETTER_HEADERS | CUT_HEADERS)
+    headers = _headers(DEAD_LETTER_HEADERS | CUT_HEADERS | REDACTED_HEADERS | REPLAYED_HEADERS)
     headers["required"] = list(DEAD_LETTER_HEADERS)
     headers["properties"]["interestflow.reason"]["enum"] = [str(reason) for reason in Reason]
     return {

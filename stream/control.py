@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
-from stream.consent import BASIC_ADS, Consent, Gap, allows, stated
+from stream.consent import BASIC_ADS, Consent, allows, stated
 from stream.decode import Decoded, decode_control, decode_erasure_key, parse_object
 from stream.errors import RejectionError
 from stream.events import Change, ControlEvent, Outcome
-from stream.fold import ERASED_MARKER_MS, Received, erase_user
+from stream.fold import ERASED_MARKER_MS, Received, erase_user, searched_texts
+from stream.privacy import PrivacyRules
+from stream.sensitive import withhold
 from stream.state import UserState
 
 
@@ -51,7 +53,7 @@ def _refusal(value: bytes) -> ControlEvent | None:
 
 
 def apply_statement(
-    state: UserState, event: ControlEvent, received: Received, default: int
+    state: UserState, event: ControlEvent, received: Received, privacy: PrivacyRules
 ) -> UserState | None:
     """The state after a statement, the same object or another; None if it changes nothing for the user is erased.
 
@@ -59,7 +61,7 @@ def apply_statement(
         state: Of the user before.
         event: What was said.
         received: Where it stood.
-        default: Purposes of users who said nothing.
+        privacy: What holds for users who said nothing.
     """
     if event.action == "erase":
         return erase_user(state, received)
@@ -70,7 +72,7 @@ def apply_statement(
         consent = state.consent._replace(is_minor=is_minor)
     else:
         consent = stated(event.purposes, event.expires_at_ms, is_minor=is_minor)
-    if consent.gap(received.record_ms, default) is not None:
+    if consent.gap(received.record_ms, privacy.default_purposes) is not None:
         return without_profile(state, consent, received)
     state.consent = consent
     state.erased_at_ms = 0
@@ -81,28 +83,41 @@ def apply_statement(
 
 
 class Gated(NamedTuple):
-    """What the gate lets through; without an event it says why, and what becomes of the state."""
+    """What the gate lets through, and what it keeps back."""
 
-    decoded: Decoded | None
-    gap: Gap | None = None
+    decoded: Decoded
+    """The event without what must not be remembered."""
+    outcome: Outcome | None = None
+    """Set if nothing of the event is folded."""
+    gap: str = ""
     state: UserState | None = None
-    """To be kept instead of the one before; None if nothing changes."""
+    """To be kept in place of the one before; None if nothing changes."""
 
 
-def pass_gate(state: UserState, decoded: Decoded, received: Received, default: int) -> Gated:
-    """Hold an event back whose user may not be profiled, and forget what was known of the user until then."""
+def pass_gate(state: UserState, decoded: Decoded, received: Received, privacy: PrivacyRules) -> Gated:
+    """Hold an event back whose user may not be profiled, and forget what was known of the user until then.
+
+    Of an event that passes, sensitive parts are withheld, and what it says of ads if those may not be counted.
+    """
     if received.offset <= state.applied.get(received.source, -1) or is_erased(state, received.record_ms):
         return Gated(decoded)  # FOLD says what becomes of it
     event, consent = decoded.event, state.consent
     if event.minor:
         consent = consent._replace(is_minor=True)
-    gap = consent.gap(received.record_ms, default)
+    gap = consent.gap(received.record_ms, privacy.default_purposes)
     if gap is not None:
         is_known = consent == state.consent and not has_profile(state)
-        return Gated(None, gap, None if is_known else without_profile(state, consent, received))
-    if event.ad is not None and not allows(consent.allowed(received.record_ms, default), BASIC_ADS):
-        return Gated(decoded._replace(event=event.model_copy(update={"ad": None})))
-    return Gated(decoded)
+        changed = None if is_known else without_profile(state, consent, received)
+        return Gated(decoded, Outcome.NO_CONSENT, gap, changed)
+    allowed = consent.allowed(received.record_ms, privacy.default_purposes)
+    if event.ad is not None and not allows(allowed, BASIC_ADS):
+        decoded = decoded._replace(event=event.model_copy(update={"ad": None}))
+    return Gated(withhold(decoded, privacy.sensitive))
+
+
+def forgotten_texts(before: UserState, after: UserState) -> list[int]:
+    """Words that the user typed and that nothing of the state after refers to."""
+    return [] if after is before else searched_texts(before)
 
 
 def is_erased(state: UserState, record_ms: int) -> bool:

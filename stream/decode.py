@@ -1,11 +1,14 @@
 """Raw record to behaviour event: each bad input gets one reason, and nothing raises anything else."""
 
 import re
+import unicodedata
 from typing import Any, Final, NamedTuple
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from stream.controls import check_controls, may_hold_controls
+from stream.currencies import CURRENCIES
 from stream.errors import RejectionError
 from stream.events import (
     MAX_USER_ID_CHARS,
@@ -17,6 +20,9 @@ from stream.events import (
     Item,
     Reason,
 )
+from stream.mend import mend
+from stream.raw_value import MAX_FIELDS, oversized, packed, too_many_fields
+from stream.user_ids import is_ordinary, require_user_id, settle_user_id
 
 #: Above this a value is a mistake or an attack: a full event with 200 items stays below it.
 MAX_VALUE_BYTES: Final = 65_536
@@ -40,6 +46,7 @@ _AD_FIELDS: Final = frozenset(AdReference.model_fields)
 _RESERVED: Final = re.compile(r"__.*|dumps")
 #: Looked up for every event, and looking a member up in its enum takes five times as long.
 _NO_CHANGE: Final = Change.NONE
+_CURRENCY_OR_NONE: Final = CURRENCIES | {None, ""}
 _ISO_WITHOUT_OFFSET: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?")
 _NONFINITE: Final = re.compile(r"[+-]?(nan|inf(inity)?)\b", re.IGNORECASE)
 _INTEGER: Final = re.compile(r"-?\d++(?![.eE])")
@@ -63,6 +70,9 @@ _FIELD_REASONS: Final[dict[str, Reason]] = {
     "too_long": Reason.TOO_WIDE,
     "string_too_short": Reason.RANGE,
     "finite_number": Reason.NONFINITE,
+    "greater_than_equal": Reason.RANGE,
+    "less_than_equal": Reason.RANGE,
+    "less_than": Reason.RANGE,
     "literal_error": Reason.EVENT_TYPE,
 }
 
@@ -87,12 +97,21 @@ def decode_event(value: bytes | None, record_ms: int) -> Decoded:
     """
     check_record_time(record_ms)
     document = parse_object(value)
+    assert value is not None
+    mended = _NO_CHANGE
     try:
         event: BehaviourEvent = _EVENT(document)
     except ValidationError as error:
-        raise _field_rejection(error, document) from error
-    _check_identity(event)
-    change = _unknown_fields(document)
+        event, mended = _mended(document, error)
+    _check_version(event)
+    if not is_ordinary(event.user_id) or event.currency not in _CURRENCY_OR_NONE:
+        event, settled = _settled(event)
+        mended = mended or settled
+    if may_hold_controls(value):
+        check_controls(event)
+    change = _unknown_fields(document) or mended
+    if event.event_type == "purchase" and not change and _has_no_price(event.items):
+        change = Change.NO_PRICE
     if event.event_id is None:
         change = change or Change.NO_EVENT_ID
     if event.occurred_at_ms is None:
@@ -118,8 +137,9 @@ def decode_control(value: bytes) -> ControlEvent:
         if rejection.reason == Reason.EVENT_TYPE:
             raise RejectionError(Reason.CONTROL_ACTION, rejection.detail) from error
         raise rejection from error
-    _check_user_id(event.user_id)
-    return event
+    require_user_id(event.user_id)
+    settled = unicodedata.normalize("NFC", event.user_id)
+    return event if settled == event.user_id else event.model_copy(update={"user_id": settled})
 
 
 def decode_erasure_key(key: bytes | None) -> str:
@@ -135,8 +155,8 @@ def decode_erasure_key(key: bytes | None) -> str:
     if len(user_id) > MAX_USER_ID_CHARS:
         detail = f"the key has {len(user_id)} characters, a user id has at most {MAX_USER_ID_CHARS}"
         raise RejectionError(Reason.FIELD_LONG, detail)
-    _check_user_id(user_id)
-    return user_id
+    require_user_id(user_id)
+    return unicodedata.normalize("NFC", user_id)
 
 
 def check_record_time(record_ms: int) -> None:
@@ -163,7 +183,7 @@ def parse_object(value: bytes | None) -> dict[str, Any]:
     try:
         document = orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        raise _json_rejection(error) from error
+        raise packed(value) or _json_rejection(error) from error
     if type(document) is not dict:
         detail = f"the value is a JSON {type(document).__name__}, not an object"
         raise RejectionError(Reason.ROOT, detail)
@@ -171,17 +191,14 @@ def parse_object(value: bytes | None) -> dict[str, Any]:
 
 
 def _too_large(value: bytes) -> RejectionError:
-    """Too large, unless what made it so is its depth: that shows in its first bytes."""
+    """Too large, unless what made it so shows in its first bytes."""
     try:
         orjson.loads(value[:MAX_VALUE_BYTES])
     except orjson.JSONDecodeError as error:
         rejection = _json_rejection(error)
         if rejection.reason is Reason.DEPTH:
             return rejection
-    return RejectionError(
-        Reason.TOO_LARGE,
-        f"the value has {len(value)} bytes, at most {MAX_VALUE_BYTES} are read; split the event",
-    )
+    return packed(value) or oversized(value, MAX_VALUE_BYTES)
 
 
 def _json_rejection(error: orjson.JSONDecodeError) -> RejectionError:
@@ -204,6 +221,8 @@ def _field_rejection(error: ValidationError, document: dict[str, Any]) -> Reject
         reason = _timestamp_type_reason(document["occurred_at_ms"])
     elif reason is Reason.TYPE and isinstance(first["input"], float) and abs(first["input"]) >= 2**63:
         reason = Reason.NUMBER  # orjson reads integers beyond 64 bits as floats
+    elif reason is Reason.TYPE and field.endswith("quantity") and isinstance(first["input"], float):
+        reason = Reason.RANGE
     return RejectionError(reason, f"{field}: {first['msg']}")
 
 
@@ -212,7 +231,7 @@ def _timestamp_type_reason(value: object) -> Reason:
         return Reason.TS_NAIVE
     if isinstance(value, float) or (isinstance(value, str) and _NONFINITE.fullmatch(value.strip())):
         return Reason.TS_INVALID
-    return Reason.TYPE
+    return Reason.TS_PARSE if isinstance(value, str) and not value.strip().isdigit() else Reason.TYPE
 
 
 def _check_event_time(occurred_ms: int, record_ms: int) -> None:
@@ -228,17 +247,39 @@ def _check_event_time(occurred_ms: int, record_ms: int) -> None:
         raise RejectionError(Reason.TS_FUTURE, f"occurred_at_ms is {ahead} s after the record's timestamp")
 
 
-def _check_user_id(user_id: str) -> None:
-    if not user_id or user_id.isspace():
-        raise RejectionError(Reason.USER_ID, "user_id is empty or only spaces; send the resolved user id")
+def _mended(document: dict[str, Any], error: ValidationError) -> tuple[BehaviourEvent, Change]:
+    """The event after what can be mended was, and what that was."""
+    mended = mend(document, error.errors(include_url=False, include_context=False))
+    if not mended:
+        raise _field_rejection(error, document) from error
+    try:
+        return _EVENT(document), mended
+    except ValidationError as still:
+        raise _field_rejection(still, document) from still
 
 
-def _check_identity(event: BehaviourEvent) -> None:
-    _check_user_id(event.user_id)
+def _check_version(event: BehaviourEvent) -> None:
     version = event.schema_version
     if version != "1.0" and version.partition(".")[0] != SCHEMA_MAJOR:
         detail = f"schema_version is {version!r}, this release reads {SCHEMA_MAJOR}.x"
         raise RejectionError(Reason.VERSION, detail)
+
+
+def _has_no_price(items: list[Item]) -> bool:
+    return bool(items) and items[0].price is None and all(one.price is None for one in items)
+
+
+def _settled(event: BehaviourEvent) -> tuple[BehaviourEvent, Change]:
+    """The event in the one spelling of its user id and of its currency, and what that changed."""
+    settled, currency = settle_user_id(event.user_id), event.currency
+    if settled != event.user_id:
+        return event.model_copy(update={"user_id": settled}), Change.NFC_ID
+    if currency is None or currency in _CURRENCY_OR_NONE:
+        return event, _NO_CHANGE
+    if currency.upper() not in CURRENCIES:
+        detail = f"currency is {currency!r}; send the code of ISO 4217, as EUR, or leave it out"
+        raise RejectionError(Reason.ENUM, detail)
+    return event.model_copy(update={"currency": currency.upper()}), Change.UPPER_CASED
 
 
 def _unknown_fields(document: dict[str, Any]) -> Change:
@@ -253,5 +294,7 @@ def _unknown_fields(document: dict[str, Any]) -> Change:
         unknown |= ad.keys() - _AD_FIELDS
     if not unknown:
         return _NO_CHANGE
+    if len(unknown) > MAX_FIELDS:
+        raise too_many_fields(len(unknown))
     reserved = any(_RESERVED.fullmatch(key) for key in unknown)
     return Change.RESERVED_FIELD if reserved else Change.UNKNOWN_FIELD

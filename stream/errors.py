@@ -7,6 +7,7 @@
     ├── TransientError          try again in place with back-off
     │   ├── ModelUnavailableError   the model can't answer now: fall back, stay due (ModelCallError: why)
     │   ├── SendAbandonedError      the partitions moved while sending: nothing is acked (stream.sender)
+    │   ├── OffsetsUnknownError     the broker does not tell a group's offsets (stream.offsets)
     │   └── TopicMissingError, ReadingStalledError   a compacted topic can't be read now (stream.compacted)
     └── FatalError              stop the process; the message says what to change
         ├── ConfigurationError      settings, topics or files that don't fit
@@ -14,6 +15,10 @@
         ├── PartitionCountChangedError  users live on other partitions than their keys say (stream.sources)
         ├── SendFailedError         a broker refuses a record for good (stream.sender)
         ├── SourceRewoundError      an input log ends below what was already applied
+        ├── ChangelogRewoundError, ChangelogTruncatedError  a kept store can't be brought up to date (stream.sources)
+        ├── WorkerStalledError      work is there and nothing gets on (stream.watchdog)
+        ├── NoPartitionsError       more workers than partitions (stream.watchdog)
+        ├── DeadLetterLimitError    almost everything of a topic is rejected
         ├── StateVersionError       state written by a version that we can't read
         ├── ModelRepositoryError    a model version that is missing, altered or mismatched
         └── EmbeddedServerError     the embedded broker or Triton could not start
@@ -77,6 +82,24 @@ class SourceRewoundError(FatalError):
             f"{topic} partition {partition} ends at offset {end_offset}, but offset {applied_offset} is already "
             "applied to the state: the topic was recreated or truncated; if that was on purpose, raise "
             "INTERESTFLOW_KAFKA__SOURCE_EPOCH by one so that its offsets count anew"
+        )
+
+
+class DeadLetterLimitError(FatalError):
+    """Almost everything of a topic is rejected: to go on would divert it to the dead letters."""
+
+    def __init__(self, topic: str, share: float, rejected: Mapping[str, int], records: int) -> None:
+        self.topic = topic
+        self.share = share
+        #: By reason, since the worker started.
+        self.rejected = dict(rejected)
+        self.records = records
+        reason = max(sorted(self.rejected), key=self.rejected.__getitem__)
+        super().__init__(
+            f"{share:.0%} of the last records of {topic} were rejected, most for {reason}: {self.rejected[reason]} of "
+            f"{records} since this worker started; the last bundle was neither dead-lettered nor acked. Read some "
+            f"with `interestflow dlq list --topic {topic} --reason {reason}`, mend the producer or the settings and "
+            "start the worker again; INTERESTFLOW_DEAD_LETTER__LIMIT_RATIO=0 dead-letters everything"
         )
 
 

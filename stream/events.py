@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from stream.consent import LAST_PURPOSE
 
@@ -47,6 +47,7 @@ class Reason(StrEnum):
     """Why a record was rejected or changed; the label of its counter and the header of its dead letter."""
 
     EMPTY = "empty"
+    MAGIC = "magic"
     JSON = "json"
     UTF8 = "utf8"
     UNICODE = "unicode"
@@ -61,15 +62,21 @@ class Reason(StrEnum):
     FIELD_LONG = "field_long"
     TOO_WIDE = "too_wide"
     EVENT_TYPE = "event_type"
+    ENUM = "enum"
     VERSION = "version"
     USER_ID = "user_id"
+    PII_IN_ID = "pii_in_id"
+    CONTROL = "control"
+    UNICODE_ID = "unicode_id"
     KEY_MISMATCH = "key_mismatch"
     WRONG_PARTITION = "wrong_partition"
     TS_NAIVE = "ts_naive"
     TS_UNIT = "ts_unit"
     TS_FUTURE = "ts_future"
     TS_INVALID = "ts_invalid"
+    TS_PARSE = "ts_parse"
     ID_CONFLICT = "id_conflict"
+    OUTPUT_TOO_LARGE = "output_too_large"
     CONTROL_ACTION = "control_action"
 
 
@@ -83,10 +90,20 @@ class Change(StrEnum):
     NO_TIMESTAMP = "no_timestamp"
     FUTURE_CLAMPED = "future_clamped"
     NO_EVENT_ID = "no_event_id"
+    LOWER_CASED = "lower_cased"
+    UPPER_CASED = "upper_cased"
+    NFC_ID = "nfc_id"
+    CLAMPED = "clamped"
+    WHOLE_NUMBER = "whole_number"
+    TRUNCATED = "truncated"
+    NO_TEXT = "no_text"
+    NO_PRICE = "no_price"
     NULL_KEY = "null_key"
     REPARTITIONED = "repartitioned"
     SENSITIVE = "sensitive"
     CONSENT_UNREADABLE = "consent_unreadable"
+    BOT = "bot"
+    UNKNOWN_CAMPAIGN = "unknown_campaign"
 
 
 class Outcome(StrEnum):
@@ -101,12 +118,35 @@ class Outcome(StrEnum):
     IGNORED = "ignored"
     ERASED = "erased"
     NO_CONSENT = "no_consent"
+    THROTTLED = "throttled"
+    QUARANTINED = "quarantined"
     REJECTED = "rejected"
 
 
 MAX_USER_ID_CHARS: Final = 256
+#: The encoder reads 64 tokens, about 300 characters.
+MAX_TEXT_FIELD_CHARS: Final = 512
+#: Fields that people read, and that are cut where others are refused.
+TEXT_FIELDS: Final = frozenset(
+    {"item_name", "item_brand", "item_category", *(f"item_category{level}" for level in range(2, 6))}
+    | {"creative_name", "search_term"}
+)
+#: Above it a price is a mistake in whatever currency.
+MAX_PRICE: Final = 1e12
+MAX_QUANTITY: Final = 1_000_000
+#: A page that was open for longer was left open.
+MAX_DWELL_MS: Final = 24 * 3_600_000
 
-_Name = Annotated[str, Field(max_length=512)]
+# These bounds are not in the JSON Schema: 1.0 was written without them, and a schema only ever gets wider.
+# What is beyond them is mended (stream.mend) or rejected.
+_Name = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_TEXT_FIELD_CHARS),
+    WithJsonSchema({"type": "string", "maxLength": MAX_TEXT_FIELD_CHARS}),
+]
+_Price = Annotated[float, Field(ge=0.0, lt=MAX_PRICE), WithJsonSchema({"type": "number"})]
+_Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY), WithJsonSchema({"type": "integer"})]
+_Dwell = Annotated[int, Field(ge=0, le=MAX_DWELL_MS), WithJsonSchema({"type": "integer"})]
 _Id = Annotated[str, Field(min_length=1, max_length=256)]
 _Purpose = Annotated[int, Field(ge=1, le=LAST_PURPOSE)]
 _STRICT: Final = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
@@ -125,8 +165,8 @@ class Item(BaseModel):
     item_category3: _Name | None = None
     item_category4: _Name | None = None
     item_category5: _Name | None = None
-    price: float | None = None
-    quantity: int | None = None
+    price: _Price | None = None
+    quantity: _Quantity | None = None
     index: int | None = None
     item_list_id: _Id | None = None
     promotion_id: _Id | None = None
@@ -162,11 +202,13 @@ class BehaviourEvent(BaseModel):
     currency: Annotated[str, Field(max_length=3)] | None = None
     transaction_id: _Id | None = None
     search_term: _Name | None = None
-    dwell_ms: int | None = None
+    dwell_ms: _Dwell | None = None
     ad: AdReference | None = None
     generated: bool = False
     #: The user is a minor: not profiled from now on.
     minor: bool = False
+    #: A known crawler, or traffic from a data centre: the producer sees the user agent and the address, we never do.
+    is_bot: bool = False
 
 
 class ControlEvent(BaseModel):

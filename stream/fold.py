@@ -120,7 +120,8 @@ def _admit(state: UserState, occurred_at_ms: int, received: Received, policy: Wi
         return Outcome.LATE
     body = state.recent.body_of(received.event_hash)
     if body is None:
-        return _ACCEPTED
+        flooded = state.recent.is_flooded(occurred_at_ms, policy.throttle_span_ms)
+        return Outcome.THROTTLED if flooded else _ACCEPTED
     if body == received.body_hash:
         return Outcome.DUPLICATE
     raise RejectionError(

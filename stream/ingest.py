@@ -11,16 +11,16 @@ A crash anywhere repeats the bundle; offsets in the state make the repeat change
 """
 
 import asyncio
-import zlib
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from stream.attribution import loose_ends
 from stream.clock import Clock, StreamTime
-from stream.control import apply_statement, counted_as, pass_gate, read_statement
+from stream.control import apply_statement, counted_as, forgotten_texts, pass_gate, read_statement
 from stream.dead_letter import dead_letter
-from stream.decode import Decoded, check_record_time, decode_event
+from stream.dead_letter_limit import DeadLetterLimit, LimitRules
+from stream.decode import check_record_time, decode_event
+from stream.draft import Draft
 from stream.due import DueUsers
 from stream.erasure.burial import Burial
 from stream.erasure.marker import marker_key
@@ -30,22 +30,26 @@ from stream.events import (
     DEAD_LETTER_TOPIC,
     OWNED_TOPICS,
     PURCHASE_TOPIC,
+    BehaviourEvent,
     Change,
     Outcome,
     Reason,
 )
-from stream.fold import Received, event_hash, fold_event, searched_texts, source_key
+from stream.eviction import Evictor
+from stream.fold import Received, fold_event, source_key
 from stream.live import LiveStates
 from stream.metrics import Metrics
 from stream.pacing import ScorePace
 from stream.partitioner import Partitioner
 from stream.privacy import PrivacyRules
+from stream.received import received_from
 from stream.record import InputRecord
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
-from stream.sensitive import withhold
 from stream.state import UserState, encode_state
 from stream.stores.backend import PartitionStore
+from stream.sweep import EvictionRules
 from stream.texts import TextCatalog
+from stream.user_ids import is_same_id
 from stream.window import WindowPolicy
 
 #: Set on a record that was produced once more; a second time is a rejection.
@@ -75,6 +79,8 @@ class FoldParts(NamedTuple):
     time: StreamTime
     clock: Clock
     metrics: Metrics
+    #: Without SCORE nobody reads the campaigns, and none is called unknown.
+    knows_campaign: Callable[[str], bool] = lambda _cid: True
 
 
 class FoldRules(NamedTuple):
@@ -87,27 +93,9 @@ class FoldRules(NamedTuple):
     live_users: int
     app_version: str
     virtual_time: bool
+    limit: LimitRules = LimitRules()
+    eviction: EvictionRules = EvictionRules()
     privacy: PrivacyRules = PrivacyRules()
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What one bundle will change, before anything of it is durable."""
-
-    topic: str
-    partition: int
-    source: int
-    touched: dict[bytes, UserState] = field(default_factory=dict)
-    #: Wall clock (ms) of the first event of each touched user.
-    appended: dict[bytes, int] = field(default_factory=dict)
-    texts: dict[int, str] = field(default_factory=dict)
-    forgotten_texts: set[int] = field(default_factory=set)
-    #: Markers of erased users under their hashed keys.
-    markers: dict[bytes, UserState] = field(default_factory=dict)
-    dead_letters: list[OutRecord] = field(default_factory=list)
-    moved: dict[int, list[OutRecord]] = field(default_factory=dict)
-    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    reserved_fields: int = 0
 
 
 class Folder:
@@ -117,6 +105,8 @@ class Folder:
         self._parts = parts
         self._rules = rules
         self.live = LiveStates(parts.store, rules.live_users, rules.privacy.marker_secret)
+        self._limit = DeadLetterLimit(rules.limit)
+        self._evictor = Evictor(parts, self.live, rules.eviction, rules.changelog_topic)
         #: Held while a bundle is folded: nobody is buried in the middle of one.
         self._busy = asyncio.Lock()
         self.burial = Burial(parts.store, parts.sender, self.live, self._busy, rules.changelog_topic)
@@ -132,11 +122,13 @@ class Folder:
         """
         started = self._parts.clock.monotonic_seconds()
         source = source_key(OWNED_TOPICS.index(topic), partition, self._rules.source_epoch)
-        draft = _Draft(topic, partition, source)
+        draft = Draft(topic, partition, source)
         durable = False
         try:
             async with self._busy:
                 await self._fold_records(draft, records)
+                letters = (letter.headers for letter in draft.dead_letters)
+                self._limit.note(topic, partition, len(records), letters)
                 await self._send(draft, abandoned)
                 durable = True
         finally:
@@ -145,10 +137,12 @@ class Folder:
         ended = self._parts.clock.monotonic_seconds()
         self._parts.pace.folded(started, ended)
         self._note(draft, len(records), ended - started)
+        async with self._busy:
+            await self._evictor.sweep(abandoned)
 
     # 1. records ----------------------------------------------------------------------------------------------
 
-    async def _fold_records(self, draft: _Draft, records: Sequence[InputRecord]) -> None:
+    async def _fold_records(self, draft: Draft, records: Sequence[InputRecord]) -> None:
         fold_one = self._fold_control if draft.topic == CONTROL_TOPIC else self._fold_behaviour
         # One user's together, in their order: a state comes from memory once, not once for each of its events.
         records = sorted(records, key=lambda record: record.key or b"")
@@ -167,33 +161,41 @@ class Folder:
             if times:
                 self._parts.time.advance(max(times))
 
-    def _fold_behaviour(self, draft: _Draft, record: InputRecord) -> tuple[str, str]:
+    def _fold_behaviour(self, draft: Draft, record: InputRecord) -> tuple[str, str]:
         value = record.value
         if value is None:
             return Outcome.IGNORED, Change.TOMBSTONE
         decoded = decode_event(value, record.timestamp)
+        if decoded.event.is_bot:
+            return Outcome.QUARANTINED, Change.BOT
         user = decoded.event.user_id.encode()
         state = self._state_of(draft, record, user)
         if state is None:
             return Outcome.REPRODUCED, Change.NULL_KEY if record.key is None else Change.REPARTITIONED
         if decoded.change is _RESERVED_FIELD:
             draft.reserved_fields += 1
-        received = self._received(draft.source, record, decoded)
-        gated = pass_gate(state, decoded, received, self._rules.privacy.default_purposes)
-        if gated.decoded is None:
-            if gated.state is not None:
-                self._keep(draft, record, user, state, gated.state)
-            return Outcome.NO_CONSENT, gated.gap or ""
-        decoded = withhold(gated.decoded, self._rules.privacy.sensitive)
-        outcome = fold_event(state, decoded, received, self._rules.policy, draft.texts)
+        received = received_from(draft.source, record, decoded)
+        gated = pass_gate(state, decoded, received, self._rules.privacy)
+        if gated.state is not None:
+            draft.forgotten_texts.update(forgotten_texts(state, gated.state))
+            self._replace(draft, record, user, gated.state)
+        decoded = gated.decoded
+        outcome = gated.outcome or fold_event(state, decoded, received, self._rules.policy, draft.texts)
         if outcome is not _ACCEPTED:
-            return outcome, ""
+            return outcome, gated.gap
         if user not in draft.touched:
             draft.touched[user] = state
             draft.appended[user] = self._appended_ms(record)
-        return (Outcome.NORMALISED, decoded.change) if decoded.change else _AS_IT_CAME
+        change = decoded.change or self._loose_change(draft, decoded.event, state)
+        return (Outcome.NORMALISED, change) if change else _AS_IT_CAME
 
-    def _fold_control(self, draft: _Draft, record: InputRecord) -> tuple[str, str]:
+    def _loose_change(self, draft: Draft, event: BehaviourEvent, state: UserState) -> Change:
+        loose = loose_ends(event, state, self._rules.policy.interest_level, self._parts.knows_campaign)
+        if loose.step:
+            draft.unattributed[loose.step] += 1
+        return loose.change
+
+    def _fold_control(self, draft: Draft, record: InputRecord) -> tuple[str, str]:
         check_record_time(record.timestamp)
         statement = read_statement(record.key, record.value)
         user = statement.event.user_id.encode()
@@ -204,26 +206,22 @@ class Folder:
             return Outcome.REPLAYED, ""
         received = Received(draft.source, record.offset, record.timestamp, 0, 0, b"")
         privacy = self._rules.privacy
-        changed = apply_statement(state, statement.event, received, privacy.default_purposes)
+        changed = apply_statement(state, statement.event, received, privacy)
         if changed is not None:
-            self._keep(draft, record, user, state, changed)
+            draft.forgotten_texts.update(forgotten_texts(state, changed))
+            self._replace(draft, record, user, changed)
             if changed.erased_at_ms:
                 draft.markers[marker_key(user, privacy.marker_secret)] = changed
         return counted_as(statement, changed)
 
-    def _keep(
-        self, draft: _Draft, record: InputRecord, user: bytes, before: UserState, after: UserState
-    ) -> None:
-        """Let a state take the place of another; what only the one before referred to goes with it."""
-        if after is not before:
-            draft.forgotten_texts.update(searched_texts(before))
-            self.live.replace(draft.partition, user, after)
-        draft.touched[user] = after
+    def _replace(self, draft: Draft, record: InputRecord, user: bytes, state: UserState) -> None:
+        self.live.replace(draft.partition, user, state)
+        draft.touched[user] = state
         draft.appended.setdefault(user, self._appended_ms(record))
 
-    def _state_of(self, draft: _Draft, record: InputRecord, user: bytes) -> UserState | None:
+    def _state_of(self, draft: Draft, record: InputRecord, user: bytes) -> UserState | None:
         """The user's state, or None if the record belongs to another partition and was put there."""
-        if record.key is not None and record.key != user:
+        if record.key is not None and record.key != user and not is_same_id(record.key, user):
             raise RejectionError(Reason.KEY_MISMATCH, "the record's key is not the payload's user_id")
         # Of this bundle first: such a state may have left the live ones since, with all that changed.
         state = draft.touched.get(user)
@@ -237,7 +235,7 @@ class Folder:
             return None
         return self.live.load(draft.partition, user)
 
-    def _reproduce(self, draft: _Draft, record: InputRecord, user: bytes, home: int) -> None:
+    def _reproduce(self, draft: Draft, record: InputRecord, user: bytes, home: int) -> None:
         if any(name == HOP_HEADER for name, _ in record.headers):
             detail = f"partition {draft.partition} instead of {home} even after producing it once more; check the partitioner"
             raise RejectionError(Reason.WRONG_PARTITION, detail)
@@ -248,18 +246,6 @@ class Folder:
         headers = (*record.headers, (HOP_HEADER, b"1"))
         draft.moved.setdefault(home, []).append(OutRecord(user, record.value, headers, record.timestamp))
 
-    @staticmethod
-    def _received(source: int, record: InputRecord, decoded: Decoded) -> Received:
-        event = decoded.event
-        value = record.value or b""
-        if event.event_id is None:
-            event_id = f"{zlib.crc32(value):08x}{len(value):x}".encode()
-            identity = event_hash("\0", value)
-        else:
-            event_id = event.event_id.encode()
-            identity = event_hash(event.source, event_id)
-        return Received(source, record.offset, record.timestamp, identity, zlib.crc32(value), event_id)
-
     def _appended_ms(self, record: InputRecord) -> int:
         if not self._rules.virtual_time:
             return int(record.timestamp)
@@ -268,13 +254,13 @@ class Folder:
                 return int(content)
         return 0
 
-    def _reject(self, draft: _Draft, record: InputRecord, error: RejectionError) -> None:
+    def _reject(self, draft: Draft, record: InputRecord, error: RejectionError) -> None:
         draft.dead_letters.append(OutRecord(*dead_letter(record, error, self._rules.app_version)))
         draft.outcomes[Outcome.REJECTED, error.reason] += 1
 
     # 2. to 4. durable, visible, due --------------------------------------------------------------------------
 
-    async def _send(self, draft: _Draft, abandoned: Callable[[], bool]) -> None:
+    async def _send(self, draft: Draft, abandoned: Callable[[], bool]) -> None:
         if abandoned():  # a write from here would come after those of the new owner
             raise SendAbandonedError("the partitions moved while folding; the new owner repeats it")
         parts = self._parts
@@ -290,9 +276,15 @@ class Folder:
             Outgoing(DEAD_LETTER_TOPIC, draft.partition, draft.dead_letters),
             *(Outgoing(draft.topic, home, moved) for home, moved in draft.moved.items()),
             *parts.texts.outgoing(new_texts),
-            *parts.texts.forget(draft.forgotten_texts),
+            *parts.texts.forget(draft.forgotten_texts - draft.texts.keys()),
         ]
         offsets = await parts.sender.send(outgoing, abandoned)
+        # A send may outlast a rebalance: a partition that is gone must not come back into the store, holding only these
+        # users and claiming to be complete. If it stayed ours, recovery reads them from the changelog.
+        if abandoned():
+            raise SendAbandonedError(
+                "the partitions moved while sending; recovery or the new owner repeats it"
+            )
         parts.texts.add(new_texts)
         if items:
             parts.store.put_batch(draft.partition, items, offsets[0])
@@ -303,7 +295,7 @@ class Folder:
         parts.metrics.texts_published.inc(len(new_texts))
         parts.metrics.changelog_bytes.labels("user-behaviour").inc(sum(len(data) for _, data in items))
 
-    def _note(self, draft: _Draft, records: int, seconds: float) -> None:
+    def _note(self, draft: Draft, records: int, seconds: float) -> None:
         metrics = self._parts.metrics
         for (outcome, reason), count in draft.outcomes.items():
             metrics.events.labels(draft.topic, outcome, reason).inc(count)
@@ -311,5 +303,7 @@ class Folder:
                 metrics.dead_letters.labels(draft.topic, reason).inc(count)
         if draft.reserved_fields:
             metrics.reserved_fields.labels(draft.topic).inc(draft.reserved_fields)
+        for step, count in draft.unattributed.items():
+            metrics.unattributed.labels(draft.topic, step).inc(count)
         metrics.bundle_records.observe(records)
         metrics.fold_seconds.observe(seconds)

@@ -8,6 +8,7 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from stream.consent import PERSONALISED_ADS
 from stream.contributions import Contribution
 from stream.events import EVENT_TYPES
 from stream.features import Floats
@@ -96,7 +97,9 @@ class InterestUpdate(BaseModel):
     purchase_intent: PurchaseIntent | None
     segment: Segment
     moved_by: list[MovedBy]
-    #: The same for ad systems: OpenRTB 2.6 ``user.data``.
+    #: TCF purposes that the user allows: use it for no other. 4 personalised ads, 5 and 6 personalised content.
+    purposes: list[int]
+    #: The same for ad systems: OpenRTB 2.6 ``user.data``; without segments unless purpose 4 is allowed.
     user: dict[str, object]
 
     def to_bytes(self) -> bytes:
@@ -121,6 +124,8 @@ class UpdateParts(NamedTuple):
     moved_by: list[Contribution]
     source: Source
     emitted_at_ms: int
+    purposes: list[int]
+    """TCF purposes that the user allows."""
 
 
 def top_rows(scores: Floats, most: int) -> Rows:
@@ -171,7 +176,8 @@ def build_update(parts: UpdateParts, bundle: ModelBundle) -> InterestUpdate:
         purchase_intent=_intent(parts.intent),
         segment=_segment(parts.intent),
         moved_by=[_moved_by(state, entry, interests) for entry in parts.moved_by],
-        user=_openrtb(bundle, interests),
+        purposes=parts.purposes,
+        user=_openrtb(bundle, interests if PERSONALISED_ADS in parts.purposes else []),
     )
 
 

@@ -53,6 +53,12 @@ class Metrics:
         self.reserved_fields = self._counter(
             "reserved_fields", "Records with keys that frameworks give a meaning to; a probe.", "topic"
         )
+        self.unattributed = self._counter(
+            "events_unattributed",
+            "Events taken whose step before is not known: ad clicks, purchases.",
+            "topic",
+            "step",
+        )
         self.fold_seconds = self._histogram(
             "fold_seconds", "Folding one bundle, sends included.", _CALL_BUCKETS
         )
@@ -76,10 +82,26 @@ class Metrics:
             "topic",
         )
         self.rebalances = self._counter("rebalances", "Rebalances that this worker took part in.")
+        self.committed_age = self._gauge(
+            "committed_offset_age_seconds",
+            "For how long the committed offset of a partition has not moved although its log goes on.",
+            "topic",
+            "partition",
+        )
+        self.read_back = self._counter(
+            "changelog_records_read_back",
+            "Records read from a changelog to bring a store up to date.",
+            "table",
+        )
         self.partitions = self._gauge("assigned_partitions", "Input partitions held by this worker.", "topic")
 
     def _declare_score(self) -> None:
         self.users = self._gauge("users", "Users in the state of this worker's partitions.")
+        self.evicted = self._counter(
+            "users_evicted",
+            "Users forgotten: expired, nothing came for long, or crowded, too many are held.",
+            "why",
+        )
         self.due_users = self._gauge("due_users", "Users whose state is newer than their scores.")
         self.oldest_due_seconds = self._gauge("oldest_due_age_seconds", "Age of the oldest due user.")
         self.scored = self._counter("users_scored", "Users scored, by where the scores came from.", "source")
@@ -109,6 +131,11 @@ class Metrics:
             "model_call_seconds", "One call of the model server.", _CALL_BUCKETS, "model"
         )
         self.model_rows = self._histogram("model_batch_rows", "Rows in one call.", _COUNT_BUCKETS, "model")
+        self.model_reloads = self._counter(
+            "model_reloads",
+            "Models whose process seemed dead, by what came of loading them anew.",
+            "model", "outcome",
+        )  # fmt: skip
         self.vector_hits = self._counter("vector_cache_hits", "Texts whose vector was cached.")
         self.vector_misses = self._counter("vector_cache_misses", "Texts that had to be encoded.")
         self.vectors_cached = self._gauge("vectors_cached", "Text vectors held.")

@@ -7,13 +7,14 @@ from stream.ads.decision import AdDecision
 from stream.clock import Clock
 from stream.due import DueUser
 from stream.erasure.burial import Burial, Grave, purge
-from stream.events import DECISIONS_TOPIC, UPDATES_TOPIC
+from stream.events import DEAD_LETTER_TOPIC, DECISIONS_TOPIC, UPDATES_TOPIC
 from stream.interest_update import InterestUpdate, Source
 from stream.metrics import Metrics
-from stream.score_record import ScoreRecord, encode_record
+from stream.refused import about, fitting
+from stream.score_record import ScoreRecord, encode_record, forgotten
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
 from stream.state import peek_erased
-from stream.stores.backend import PartitionStore
+from stream.stores.backend import Item, PartitionStore
 
 
 class Result(NamedTuple):
@@ -27,10 +28,19 @@ class Result(NamedTuple):
 
 
 class Erased(NamedTuple):
-    """A due user whose state is the marker of an erasure of that revision."""
+    """A due user of whom nothing may be out any more."""
 
     due: DueUser
-    revision: int
+    revision: int | None
+    """Of the marker of an erasure, or of the state of a user who may not be profiled; None if it was forgotten."""
+    is_known: bool = False
+    """The state goes on holding what the user said."""
+
+    def own_record(self) -> bytes | None:
+        """What SCORE remembers of it."""
+        if self.is_known and self.revision is not None:
+            return encode_record(forgotten(self.revision))
+        return None
 
 
 class _Share(NamedTuple):
@@ -38,7 +48,8 @@ class _Share(NamedTuple):
 
     first: list[Outgoing]
     changelog: Outgoing
-    items: list[tuple[bytes, bytes | None]]
+    letters: list[OutRecord]
+    items: list[Item]
 
 
 class PublishParts(NamedTuple):
@@ -50,6 +61,8 @@ class PublishParts(NamedTuple):
     clock: Clock
     metrics: Metrics
     burial: Burial
+    is_refused: Callable[[bytes], bool]
+    """Whether the user of an encoded state may not be profiled now."""
 
 
 class Publisher:
@@ -72,6 +85,7 @@ class Publisher:
             raise SendAbandonedError("the partitions moved while scoring; the new owner scores these users")
         started = self._parts.clock.monotonic_seconds()
         results = [result for result in results if not self._erased_meanwhile(result.due)]
+        erased = [user for user in erased if user.revision is not None or self._is_to_withdraw(user.due)]
         by_partition = {
             partition: self._outgoing(
                 partition,
@@ -88,11 +102,18 @@ class Publisher:
         offsets = await self._parts.sender.send(
             [share.changelog for share in by_partition.values()], abandoned
         )
+        if abandoned():  # as FOLD: what is gone must not come back into the store
+            raise SendAbandonedError(
+                "the partitions moved while sending; recovery or the new owner repeats it"
+            )
         for (partition, share), offset in zip(by_partition.items(), offsets, strict=True):
             if share.items:
                 self._parts.scores.put_batch(partition, share.items, offset)
         await self._bury(erased, abandoned)
         self._note(results)
+        for share in by_partition.values():
+            for letter in share.letters:
+                self._parts.metrics.dead_letters.labels(*about(letter)).inc()
         self._parts.metrics.score_stage.labels("publish").observe(
             self._parts.clock.monotonic_seconds() - started
         )
@@ -101,31 +122,51 @@ class Publisher:
         """Last of all: until then a crash leaves the user due, and all of it is done once more."""
         for user in erased:
             await purge(self._parts.scores, user.due.partition, [user.due.key])
-        graves = [Grave(user.due.partition, user.due.key, user.revision) for user in erased]
+        graves = [
+            Grave(user.due.partition, user.due.key, user.revision, user.is_known)
+            for user in erased
+            if user.revision is not None
+        ]
         await self._parts.burial.bury(graves, abandoned)
 
     def _erased_meanwhile(self, user: DueUser) -> bool:
         data = self._parts.behaviour.get(user.partition, user.key)
-        gone = data is None or peek_erased(data)
-        if gone:
+        if data is None or peek_erased(data):
             self._parts.metrics.dropped_results.labels("erased").inc()
-        return gone
+            return True
+        if self._parts.is_refused(data):
+            self._parts.metrics.dropped_results.labels("no_consent").inc()
+            return True
+        return False
+
+    def _is_to_withdraw(self, user: DueUser) -> bool:
+        """Whether a forgotten user is not back, and something of him is out."""
+        parts = self._parts
+        return (
+            parts.behaviour.get(user.partition, user.key) is None
+            and parts.scores.get(user.partition, user.key) is not None
+        )
 
     def _outgoing(self, partition: int, results: Sequence[Result], erased: Sequence[Erased]) -> _Share:
-        items: list[tuple[bytes, bytes | None]] = [
+        items: list[Item] = [
             (result.due.key, encode_record(result.record)) for result in results if result.record is not None
         ]
-        items.extend((user.due.key, None) for user in erased)
+        items.extend((user.due.key, user.own_record()) for user in erased)
         updates = [OutRecord(r.due.key, r.update.to_bytes()) for r in results if r.update is not None]
         decisions = [OutRecord(r.due.key, r.decision.to_bytes()) for r in results if r.decision is not None]
+        updates, letters = fitting(UPDATES_TOPIC, partition, updates)
+        decisions, others = fitting(DECISIONS_TOPIC, partition, decisions)
+        letters += others
         tombstones = [OutRecord(user.due.key, None) for user in erased]
         changelog = Outgoing(self._changelog_topic, partition, [OutRecord(key, data) for key, data in items])
         return _Share(
             [
                 Outgoing(UPDATES_TOPIC, partition, [*updates, *tombstones]),
                 Outgoing(DECISIONS_TOPIC, partition, decisions),
+                Outgoing(DEAD_LETTER_TOPIC, partition, letters),
             ],
             changelog,
+            letters,
             items,
         )
 

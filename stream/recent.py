@@ -27,6 +27,14 @@ class RecentIds:
             self._bodies = dict(zip(self.ids, self.bodies, strict=True))
         return self._bodies.get(event_hash)
 
+    def is_flooded(self, occurred_at_ms: int, span_ms: int) -> bool:
+        """Whether as many events as are remembered came within ``span_ms`` of this one: no person does that.
+
+        Counted in event time, which is in the record: a replay tells the same events apart. It needs no clock and no
+        byte of its own, and it keeps a flood from washing out the ids that duplicates are known by.
+        """
+        return len(self.ids) >= MAX_RECENT_IDS and abs(occurred_at_ms - self.occurred[0]) < span_ms
+
     def remember(self, event_hash: int, body: int, occurred_at_ms: int) -> None:
         """Keep an id that is new."""
         if len(self.ids) >= MAX_RECENT_IDS:

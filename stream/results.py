@@ -8,14 +8,15 @@ from stream.ads.decide import AdPolicy, AdRequest, AdUser, Scores, decide
 from stream.ads.decision import AdDecision, ModelVersion
 from stream.ads.response import ResponseModel
 from stream.ads.snapshot import CampaignSnapshot
+from stream.consent import BASIC_ADS, PERSONALISED_ADS, allows, purpose_list
 from stream.contributions import TopInterests, contributions
 from stream.features import Floats, profile_scores
 from stream.interest_update import InterestUpdate, Source, UpdateParts, build_update, is_news, top_rows
 from stream.model.repository import ModelBundle
 from stream.moment import UserMoment
+from stream.privacy import PrivacyRules
 from stream.publisher import Result
 from stream.reviews import next_review_ms
-from stream.sensitive import NOTHING_SENSITIVE, SensitiveNames
 from stream.settings import ScoreSettings
 
 _HOUR_MS: Final = 3_600_000
@@ -54,7 +55,7 @@ class ResultRules(NamedTuple):
     policy: AdPolicy | None
     """None: no ad decisions."""
     response: ResponseModel
-    sensitive: SensitiveNames = NOTHING_SENSITIVE
+    privacy: PrivacyRules = PrivacyRules()
 
 
 class ResultBuilder:
@@ -64,7 +65,10 @@ class ResultBuilder:
         self._rules = rules
         self._label_set = int(rules.bundle.label_set_hash[:16], 16)
         self._sensitive = np.array(
-            [rules.sensitive.topic_of((interest.name,)) is not None for interest in rules.bundle.interests]
+            [
+                rules.privacy.sensitive.topic_of((interest.name,)) is not None
+                for interest in rules.bundle.interests
+            ]
         )
 
     def build(
@@ -93,14 +97,21 @@ class ResultBuilder:
             is_due = record.revision_published < state.revision
         else:
             settings = self._rules.settings
-            is_due = is_news(answer.scores, previous, settings.top_interests, settings.change_threshold)
+            # Whoever last read a fallback is told what the model says, even if it is hardly different.
+            was_fallback = record.revision_published > record.revision_scored
+            is_due = was_fallback or is_news(
+                answer.scores, previous, settings.top_interests, settings.change_threshold
+            )
             record.revision_scored = state.revision
             period_ms = int(settings.review_hours * _HOUR_MS)
             record.next_review_ms = next_review_ms(moment.at_ms, stream_ms, period_ms)
         if not is_due:
             return Result(moment.due, None if answer is None else record, None, None, outcome.source)
-        update = self._update(moment, outcome, previous, emitted_at_ms)
-        decision = self._decide(moment, outcome, campaigns)
+        allowed = state.consent.allowed(stream_ms, self._rules.privacy.default_purposes)
+        update = self._update(moment, outcome, previous, emitted_at_ms, purpose_list(allowed))
+        decision = self._decide(
+            moment, outcome, campaigns, allows_ads=allows(allowed, BASIC_ADS, PERSONALISED_ADS)
+        )
         record.revision_published = state.revision
         if answer is not None:
             record.scores, record.intent = answer.scores, answer.intent
@@ -125,7 +136,12 @@ class ResultBuilder:
         return np.where(self._sensitive, np.float32(0.0), scores)
 
     def _update(
-        self, moment: UserMoment, outcome: _Outcome, previous: Floats | None, emitted_at_ms: int
+        self,
+        moment: UserMoment,
+        outcome: _Outcome,
+        previous: Floats | None,
+        emitted_at_ms: int,
+        purposes: list[int],
     ) -> InterestUpdate:
         bundle, window = self._rules.bundle, moment.state.window
         top = top_rows(outcome.scores, self._rules.settings.top_interests)
@@ -147,12 +163,13 @@ class ResultBuilder:
                 moved_by=contributions(window, moment.vectors, explained, moment.at_ms, _EXPLAINED),
                 source=outcome.source,
                 emitted_at_ms=emitted_at_ms,
+                purposes=purposes,
             ),
             bundle,
         )
 
     def _decide(
-        self, moment: UserMoment, outcome: _Outcome, campaigns: CampaignSnapshot
+        self, moment: UserMoment, outcome: _Outcome, campaigns: CampaignSnapshot, *, allows_ads: bool
     ) -> AdDecision | None:
         policy, head = self._rules.policy, self._rules.bundle.head
         if policy is None or not campaigns.rows:
@@ -168,6 +185,7 @@ class ResultBuilder:
             moment.state.exposures,
             moment.record.reservations,
             Scores(outcome.scores, outcome.user_vector, moment.features, outcome.source, model),
+            allows_ads=allows_ads,
         )
         decided = decide(
             who, campaigns, self._rules.response, policy, moment.at_ms, AdRequest(outcome.request)

@@ -19,8 +19,10 @@ from stream.errors import ConfigurationError
 from stream.events import CAMPAIGNS_TOPIC
 from stream.kafka_client import client_kwargs
 from stream.metrics import Metrics
+from stream.model.control import RepositoryControl
 from stream.model.probe import probe
 from stream.model.repository import ModelBundle, load_bundle
+from stream.model.reviver import Reviver
 from stream.model.triton import CallPolicy, TritonModel
 from stream.model.vectors import TextEncoder, VectorCache
 from stream.pacing import ScorePace
@@ -28,7 +30,7 @@ from stream.results import ResultRules
 from stream.scorer import ScoreParts, Scorer
 from stream.scoring import Scoring, ScoringParts
 from stream.sender import BatchSender
-from stream.settings import AdSettings, Settings
+from stream.settings import AdSettings, ModelSettings, Settings
 from stream.stores.backend import PartitionStore
 from stream.texts import TextCatalog
 
@@ -56,11 +58,13 @@ class SharedParts(NamedTuple):
 class MetricsObserver:
     """Counts what the model client tells; see ``stream.model.observer``."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, reviver: Reviver) -> None:
         self._metrics = metrics
+        self._reviver = reviver
 
     def call_ended(self, model: str, outcome: str, rows: int, seconds: float) -> None:
         """A call of the server ended."""
+        self._reviver.call_ended(model, outcome)
         self._metrics.model_calls.labels(model, outcome).inc()
         self._metrics.model_seconds.labels(model).observe(seconds)
         self._metrics.model_rows.labels(model).observe(rows)
@@ -95,7 +99,8 @@ class ScoreService:
         model = settings.model
         self.bundle = load_bundle(model.repository)
         _require_level(settings, self.bundle)
-        observer = MetricsObserver(parts.metrics)
+        self._reviver = Reviver(repository_control(model), parts.clock, parts.metrics)
+        observer = MetricsObserver(parts.metrics, self._reviver)
         self.model = TritonModel(
             model.grpc_url,
             self.bundle,
@@ -106,8 +111,8 @@ class ScoreService:
         self.encoder = TextEncoder(
             self.model, self.bundle.encoder_version, VectorCache(model.cached_vectors), observer=observer
         )
-        sensitive = settings.sensitive.names()
-        interests = InterestRows(self.bundle.row_by_category, self.bundle.interest_vectors, sensitive)
+        privacy = settings.privacy_rules()
+        interests = InterestRows(self.bundle.row_by_category, self.bundle.interest_vectors, privacy.sensitive)
         self.campaigns = Campaigns(interests, parts.metrics)
         self.reader = CompactedTopicReader(
             CAMPAIGNS_TOPIC,
@@ -125,7 +130,7 @@ class ScoreService:
                 settings=settings.score,
                 policy=ad_policy(settings.ads) if settings.ads.enabled else None,
                 response=ResponseModel.from_manifest({"ad_response": self.bundle.ad_response}),
-                sensitive=sensitive,
+                privacy=privacy,
             ),
             changelog_topic(settings.app_id, USER_SCORES),
         )  # fmt: skip
@@ -164,6 +169,8 @@ class ScoreService:
     def problems(self) -> list[str]:
         """Why users are not scored by the model; empty if they are."""
         problems = self.scoring.problems()
+        if not self.reader.alive:
+            problems.append(f"{CAMPAIGNS_TOPIC} is not being read: {self.reader.last_error}")
         if self._model_problem is not None:
             problems.append(self._model_problem)
         return problems
@@ -172,6 +179,7 @@ class ScoreService:
         while True:
             problem = await probe(self.model, self.bundle.labels)
             self._model_problem = None if problem is None else str(problem)
+            await self._reviver.look()
             if problem is None:
                 await self.campaigns.encode_missing(self.encoder)
             await self._clock.sleep(_UPKEEP_SECONDS)
@@ -186,6 +194,12 @@ def ad_policy(settings: AdSettings) -> AdPolicy:
         reservation_ms=settings.reservation_minutes * 60_000,
         explore_ratio=settings.explore_ratio,
     )
+
+
+def repository_control(settings: ModelSettings) -> RepositoryControl | None:
+    """Triton's repository control, if the settings allow it by naming its key."""
+    key = settings.admin_key.get_secret_value() if settings.admin_key else ""
+    return RepositoryControl(settings.grpc_url, key) if key else None
 
 
 def _require_level(settings: Settings, bundle: ModelBundle) -> None:

@@ -15,6 +15,7 @@ import structlog
 
 from stream.campaigns import Campaigns
 from stream.clock import Clock, StreamTime
+from stream.consent import Consent
 from stream.due import DueUser
 from stream.erasure.burial import Burial
 from stream.errors import ModelUnavailableError
@@ -27,7 +28,7 @@ from stream.publisher import Erased, Publisher, PublishParts, Result
 from stream.results import Answer, ResultBuilder, ResultRules
 from stream.score_record import ScoreRecord, decode_record
 from stream.sender import BatchSender
-from stream.state import UserState, decode_state
+from stream.state import UserState, decode_state, peek_consent
 from stream.stores.backend import PartitionStore
 from stream.texts import TextCatalog
 
@@ -59,10 +60,17 @@ class Scorer:
     def __init__(self, parts: ScoreParts, rules: ResultRules, changelog_topic: str) -> None:
         self._parts = parts
         self._bundle = rules.bundle
+        self._default_purposes = rules.privacy.default_purposes
         self._results = ResultBuilder(rules)
         self._publisher = Publisher(
             PublishParts(
-                parts.behaviour, parts.scores, parts.sender, parts.clock, parts.metrics, parts.burial
+                parts.behaviour,
+                parts.scores,
+                parts.sender,
+                parts.clock,
+                parts.metrics,
+                parts.burial,
+                lambda data: self._is_refused(peek_consent(data)),
             ),
             changelog_topic,
         )
@@ -80,16 +88,33 @@ class Scorer:
         """
         with self._work("load"):
             states = [(user, self._load(user)) for user in due]
-        erased = [
-            Erased(user, state.revision) for user, state in states if state is not None and state.erased_at_ms
-        ]
-        living = [(user, state) for user, state in states if state is not None and not state.erased_at_ms]
+        erased, living = self._told_apart(states)
         vectors, failed = await self._encode([state for _, state in living])
         moments = await self._moments(living, vectors)
         scored = None if failed else await self._ask(moments)
         results = await self._build(moments, scored)
         await self._publisher.publish(results, erased, abandoned)
         return [] if scored is not None else [moment.due for moment in moments]
+
+    def _told_apart(
+        self, states: Sequence[tuple[DueUser, UserState | None]]
+    ) -> tuple[list[Erased], list[tuple[DueUser, UserState]]]:
+        """Users of whom nothing may be out, and those to score."""
+        erased: list[Erased] = []
+        living: list[tuple[DueUser, UserState]] = []
+        for user, state in states:
+            if state is None:
+                erased.append(Erased(user, None))
+            elif state.erased_at_ms:
+                erased.append(Erased(user, state.revision))
+            elif self._is_refused(state.consent):
+                erased.append(Erased(user, state.revision, is_known=True))
+            else:
+                living.append((user, state))
+        return erased, living
+
+    def _is_refused(self, consent: Consent) -> bool:
+        return consent.gap(self._parts.time.now_ms(), self._default_purposes) is not None
 
     @contextmanager
     def _work(self, stage: str) -> Iterator[None]:
@@ -132,6 +157,8 @@ class Scorer:
             with self._work("features"):
                 stored = self._parts.scores.get(user.partition, user.key)
                 record = ScoreRecord() if stored is None else decode_record(stored)
+                if record.revision_scored > state.revision:
+                    record = ScoreRecord()  # of a user who was forgotten and came back
                 moments.append(user_moment(user, state, record, vectors, self._bundle))
         return moments
 

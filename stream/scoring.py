@@ -106,6 +106,11 @@ class Scoring:
             ]
         return []
 
+    def attempts(self) -> tuple[float, bool]:
+        """When users were last tried (monotonic seconds), and whether some could be tried or are under way."""
+        can_try = self._parts.due.next_in(self._parts.clock.monotonic_seconds()) == 0.0
+        return self._attempted_at, self._active and (can_try or bool(self._batches))
+
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
@@ -143,10 +148,16 @@ class Scoring:
             if is_marker_key(key):
                 continue  # the erasure is published
             stored = parts.scores.get(partition, key)
-            if stored is None or peek_revision(data) > peek_scored(stored):
+            # Below the revision scored is who was forgotten and came back.
+            if stored is None or peek_revision(data) != peek_scored(stored):
                 parts.due.mark(partition, key, now)
             else:
                 self._reviews.plan(Review(peek_review(stored), partition, key))
+        for count, (key, _) in enumerate(parts.scores.scan(partition)):
+            if count % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+            if parts.behaviour.get(partition, key) is None:
+                parts.due.mark(partition, key, now)  # forgotten, and the last update is still out
 
     def _take_reviews(self) -> None:
         parts = self._parts

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from stream.clock import Clock
 from stream.errors import FatalError, TransientError
@@ -122,7 +122,8 @@ class BatchSender:
     def _note_failure(self, out: Outgoing, error: BaseException) -> None:
         if not isinstance(error, KafkaError):
             raise error
-        if not error.retriable:
+        # aiokafka calls a time-out final: it gave up waiting for room in its buffer, which a slow broker will make again.
+        if not error.retriable and not isinstance(error, KafkaTimeoutError):
             message = f"{out.topic} partition {out.partition} refused a batch: {error!r}; see the broker's log and limits"
             raise SendFailedError(message) from error
         self._metrics.send_retries.labels(type(error).__name__).inc()

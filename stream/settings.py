@@ -2,15 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream.consent import ALL_PURPOSES
+from stream.dead_letter_limit import LimitRules
 from stream.errors import ConfigurationError
 from stream.privacy import PrivacyRules
 from stream.sensitive import DEFAULT_LIST, SensitiveNames, read_list
+from stream.sweep import EvictionRules
 from stream.topic_limits import TopicLimits
 from stream.window import DAY_MS, WindowPolicy
 
@@ -58,6 +60,9 @@ class WindowSettings(_Section):
     span_days: int = Field(30, ge=1, le=365)
     lateness_grace_hours: int = Field(24, ge=1, le=24 * 30)
     interest_level: int = Field(2, ge=1, le=5, description="Which item category is the interest.")
+    throttle_seconds: int = Field(
+        60, ge=0, le=3600, description="More than 1,024 events of a user within it are dropped; 0: never."
+    )
 
     def policy(self) -> WindowPolicy:
         """The same for the pure functions."""
@@ -66,6 +71,7 @@ class WindowSettings(_Section):
             span_ms=self.span_days * DAY_MS,
             lateness_grace_ms=self.lateness_grace_hours * 3_600_000,
             interest_level=self.interest_level,
+            throttle_span_ms=self.throttle_seconds * 1000,
         )
 
 
@@ -74,7 +80,24 @@ class StoreSettings(_Section):
 
     backend: Literal["memory", "rocksdb"] = "memory"
     directory: Path = Path("data/state")
+    keep_hours: float = Field(
+        12.0,
+        gt=0.0,
+        le=24.0 * 30,
+        description="rocksdb: what was last written longer ago is read anew; stay below the changelogs' "
+        "delete.retention.ms (24 h), after which deletions are forgotten.",
+    )
     live_users: int = Field(50_000, ge=1, description="Decoded states kept per worker (about 8 KiB each).")
+    user_ttl_days: int = Field(
+        400, ge=31, le=3650, description="A user of whom nothing came for longer is forgotten."
+    )
+    max_users: int = Field(
+        2_000_000, ge=100, description="Per worker; beyond it those who were quiet longest are forgotten."
+    )
+
+    def eviction(self) -> EvictionRules:
+        """The same for the pure functions."""
+        return EvictionRules(ttl_ms=self.user_ttl_days * DAY_MS, max_users=self.max_users)
 
 
 class ModelSettings(_Section):
@@ -83,6 +106,10 @@ class ModelSettings(_Section):
     enabled: bool = True
     repository: Path = Path("triton_models")
     grpc_url: str = "127.0.0.1:8001"
+    admin_key: SecretStr | None = Field(
+        None,
+        description="Of Triton's repository control: lets the worker load versions, and models whose process died.",
+    )
     deadline_seconds: float = Field(2.0, gt=0.0, le=60.0)
     batch_rows: int = Field(32, ge=1, le=64, description="Users scored by one call.")
     concurrency: int = Field(2, ge=1, le=64, description="Calls in flight.")
@@ -180,6 +207,49 @@ class PrivacySettings(_Section):
         return TopicLimits(retention_ms, self.compaction_days * DAY_MS)
 
 
+class WatchdogSettings(_Section):
+    """When a worker that has work and does not get on says so, and when it ends by itself."""
+
+    not_ready_seconds: float = Field(
+        60.0, ge=1.0, le=3600.0, description="Work and no progress for this long: not ready."
+    )
+    exit_seconds: float = Field(
+        180.0, ge=1.0, le=24 * 3600.0, description="For this long: the worker ends and names the partition."
+    )
+    spare_seconds: float = Field(
+        60.0, ge=1.0, le=24 * 3600.0, description="A worker that got no partition for this long ends."
+    )
+
+    @model_validator(mode="after")
+    def _say_it_before_ending(self) -> Self:
+        if self.exit_seconds < self.not_ready_seconds:
+            raise ValueError(
+                f"exit_seconds={self.exit_seconds:g} must not be below not_ready_seconds={self.not_ready_seconds:g}"
+            )
+        return self
+
+
+class DeadLetterSettings(_Section):
+    """When so much is rejected that the worker stops instead."""
+
+    limit_ratio: float = Field(
+        0.9,
+        ge=0.0,
+        le=1.0,
+        description="Rejected share of a topic's last records that stops the worker; 0: never.",
+    )
+    limit_records: int = Field(
+        1000,
+        ge=10,
+        le=1_000_000,
+        description="Last records of each partition that count; a topic is judged after ten times so many.",
+    )
+
+    def limit(self) -> LimitRules:
+        """The same for the pure part."""
+        return LimitRules(self.limit_ratio, self.limit_records)
+
+
 class HealthSettings(_Section):
     """Metrics and health, on loopback unless said otherwise."""
 
@@ -209,10 +279,12 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     score: ScoreSettings = ScoreSettings()
     ads: AdSettings = AdSettings()
+    dead_letter: DeadLetterSettings = DeadLetterSettings()
     sensitive: SensitiveSettings = SensitiveSettings()
     consent: ConsentSettings = ConsentSettings()
     privacy: PrivacySettings = PrivacySettings()
     health: HealthSettings = HealthSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
 
     def privacy_rules(self) -> PrivacyRules:
         """What FOLD is told about people's privacy."""

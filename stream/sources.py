@@ -25,6 +25,50 @@ class PartitionCountChangedError(FatalError):
         )
 
 
+class ChangelogRewoundError(FatalError):
+    """The store holds more of a partition than its changelog: Kafka lost records, or the topic was made anew."""
+
+    def __init__(self, tp: TP, persisted: int, end: int) -> None:
+        super().__init__(
+            f"{tp.topic} partition {tp.partition} ends at offset {end}, but the store holds it up to offset {persisted}: "
+            "Kafka lost records of the changelog, or it was made anew. The store has what Kafka has not; to go on with "
+            "what Kafka has, delete INTERESTFLOW_STORE__DIRECTORY of this worker and restart it"
+        )
+
+
+class ChangelogTruncatedError(FatalError):
+    """Records of a changelog were deleted before the store had read them."""
+
+    def __init__(self, tp: TP, persisted: int, begin: int) -> None:
+        super().__init__(
+            f"{tp.topic} partition {tp.partition} begins at offset {begin}, but the store holds it up to offset {persisted} "
+            "only: what was between is deleted, so users would silently be old. A changelog must be compacted and never "
+            "deleted (`interestflow topics check`); to go on with what is left, delete INTERESTFLOW_STORE__DIRECTORY of "
+            "this worker and restart it, and replay the inputs if they are still there"
+        )
+
+
+def check_changelog(tp: TP, persisted: int | None, begin: int, end: int) -> None:
+    """Pass if the store of a partition can be brought up to date from its changelog.
+
+    Args:
+        tp: The changelog's partition.
+        persisted: The last offset that the store holds; None if it holds nothing.
+        begin: Where the log begins.
+        end: Where it ends, exclusive.
+
+    Raises:
+        ChangelogRewoundError: If it ends before what the store holds.
+        ChangelogTruncatedError: If it begins after what the store needs next.
+    """
+    if persisted is None:
+        return
+    if persisted >= end:
+        raise ChangelogRewoundError(tp, persisted, end)
+    if begin > persisted + 1:
+        raise ChangelogTruncatedError(tp, persisted, begin)
+
+
 def highest_applied(store: PartitionStore, partition: int) -> dict[int, int]:
     """The highest applied offset by source, over all users of a partition."""
     highest: dict[int, int] = {}

@@ -44,6 +44,8 @@ _EXPIRES: Final = struct.Struct("<I")
 _EXPIRES_AT: Final = 46
 _REVISION: Final = struct.Struct("<I")
 _REVISION_AT: Final = 2
+_FOLDED: Final = struct.Struct("<q")
+_FOLDED_AT: Final = 8
 _APPLIED_COUNT_AT: Final = 24
 _ORDERS: Final = struct.Struct("<IIII")
 _WIDTH: Final = len(HALF_LIVES_DAYS)
@@ -190,6 +192,11 @@ def peek_consent(data: bytes) -> Consent:
 def peek_revision(data: bytes) -> int:
     """The fold revision of an encoded state, without decoding the rest."""
     return int(_REVISION.unpack_from(data, _REVISION_AT)[0])
+
+
+def peek_folded(data: bytes) -> int:
+    """The record timestamp (ms) of the last applied event of an encoded state, without decoding the rest."""
+    return int(_FOLDED.unpack_from(data, _FOLDED_AT)[0])
 
 
 def peek_erased(data: bytes) -> bool:

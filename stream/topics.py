@@ -27,6 +27,10 @@ from stream.topic_limits import DEFAULT_LIMITS, TopicLimits, bound, fits
 
 TABLES: Final[tuple[str, ...]] = ("user-behaviour", "user-scores")
 
+_MESSAGE_BYTES: Final = "max.message.bytes"
+#: Kafka's default is 1,048,588. A worker sends batches of up to 900,000 bytes and Kafka counts them whole.
+_NEEDED_BYTES: Final = 1_000_000
+
 _VISIBLE_TIMEOUT_SECONDS = 30.0
 _VISIBLE_POLL_SECONDS = 0.05
 
@@ -279,6 +283,13 @@ def _config_problems(spec: TopicSpec, found: Mapping[str, str]) -> list[Problem]
                 f"--entity-type topics --entity-name {spec.name} --add-config {name}={wanted}"
             )
             problems.append(_problem((spec.name,), error))
+    if spec.name != CAMPAIGNS_TOPIC and int(found.get(_MESSAGE_BYTES, _NEEDED_BYTES)) < _NEEDED_BYTES:
+        error = ConfigurationError(
+            f"{spec.name} has {_MESSAGE_BYTES}={found[_MESSAGE_BYTES]}, batches of up to {_NEEDED_BYTES} are "
+            f"sent to it: kafka-configs.sh --bootstrap-server … --alter --entity-type topics --entity-name {spec.name} "
+            f"--add-config {_MESSAGE_BYTES}={_NEEDED_BYTES}"
+        )
+        problems.append(_problem((spec.name,), error))
     if unchecked:
         message = f"{', '.join(unchecked)} of {spec.name} not checked: the broker does not tell it"
         problems.append(Problem((spec.name,), message, None))

@@ -27,6 +27,8 @@ from faust.types.tuples import ConsumerMessage
 
 #: Checks the positions that delivery is about to start from and gives those to use instead.
 PositionCheck = Callable[[Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
+#: Checks changelog partitions, given their beginnings and ends, before tables are recovered from them.
+ChangelogCheck = Callable[[Mapping[TP, int], Mapping[TP, int]], None]
 Records = list[ConsumerRecord[bytes, bytes]]
 
 
@@ -49,6 +51,7 @@ class BundleSettings(NamedTuple):
     topics: frozenset[str]
     max_records: int
     check_positions: PositionCheck
+    check_changelogs: ChangelogCheck
     observer: TransportObserver
 
 
@@ -178,17 +181,26 @@ class BundleConsumer(driver.Consumer):
         beginnings = await self.earliest_offsets(*fresh) if fresh else {}
         positions = {TP(*tp): offset for tp, offset in {**committed, **beginnings}.items()}
         checked = await self.settings.check_positions(positions)
-        for tp in inputs:
-            if tp not in committed or checked[tp] != positions[tp]:
-                await self.seek(tp, checked[tp])
-        await self._commit_first(checked, fresh)
+        moved = [tp for tp in inputs if tp not in committed or checked[tp] != positions[tp]]
+        for tp in moved:
+            await self.seek(tp, checked[tp])
+        await self._commit_anew({tp: checked[tp] for tp in moved})
         self._reset_order(checked)
         self._release_held()
 
-    async def _commit_first(self, positions: Mapping[TP, int], fresh: Iterable[TP]) -> None:
-        first = {tp: positions[tp] for tp in fresh}
-        if first and await self._commit(first):
-            self._committed_offset.update(first)
+    async def _commit_anew(self, positions: Mapping[TP, int]) -> None:
+        """The first commit of a partition, or one below the old in a log of a new epoch: Faust commits only upwards."""
+        if positions and await self._commit(positions):
+            self._committed_offset.update(positions)
+
+    async def highwaters(self, *tps: TP) -> Mapping[TP, int]:
+        """End offsets; Faust asks for those of the changelogs as it begins to recover tables from them."""
+        ends: Mapping[TP, int] = await super().highwaters(*tps)
+        changelogs = [tp for tp in tps if not self._is_input(tp)]
+        if changelogs:
+            beginnings = await self.earliest_offsets(*changelogs)
+            self.settings.check_changelogs(beginnings, ends)
+        return ends
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Resume changelogs at once and inputs once they are sought (the guard of the module's docstring)."""
@@ -229,6 +241,11 @@ class BundleConsumer(driver.Consumer):
         """Bundles leave no gaps to be filled; between their last offsets there is nothing to wait for."""
         if not self._is_input(tp):
             await super()._add_gap(tp, offset_from, offset_to)
+
+    async def is_read_to(self, tp: TP, end_offset: int) -> bool:
+        """Whether everything before that offset was fetched and all bundles of it are committed."""
+        position = await self.position(tp)
+        return not self._bundles.get(tp) and position is not None and position >= end_offset
 
     # -- rebalance --------------------------------------------------------------------------------------------
 

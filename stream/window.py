@@ -18,6 +18,8 @@ class WindowPolicy(NamedTuple):
     span_ms: int = 30 * DAY_MS
     #: A later event is dropped and counted; ids are remembered for as long, so that no duplicate slips in.
     lateness_grace_ms: int = DAY_MS
+    #: More than 1,024 events of one user within it are a machine's; 0: nobody is throttled.
+    throttle_span_ms: int = 60_000
     #: Which item category is the interest, see stream.render.
     interest_level: int = 2
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from faust.types import TP
 
 from stream.app import USER_BEHAVIOUR, USER_SCORES, AppHooks, StreamApp, build_app, changelog_topic
+from stream.assignment import Assignment, AssignmentParts
 from stream.clock import StreamTime, SystemClock
 from stream.collector import settle_collector
 from stream.compacted import CompactedTopicReader, EndOffsets, latest_offsets
@@ -16,21 +16,25 @@ from stream.due import DueUsers
 from stream.embedded.tansu_fetch import install_short_fetches
 from stream.embedded.tansu_highwater import install_tansu_highwater, true_end_offsets
 from stream.errors import FatalError
-from stream.events import BEHAVIOUR_TOPICS, TEXTS_TOPIC
+from stream.events import TEXTS_TOPIC
+from stream.foreign_headers import read_foreign_headers
 from stream.health import HealthServer
 from stream.ingest import Folder, FoldParts, FoldRules
 from stream.kafka_client import client_kwargs, settings_topics
 from stream.metrics import Metrics
+from stream.offsets import GroupOffsets
 from stream.pacing import ScorePace
 from stream.partitioner import partitioner
 from stream.score_service import ScoreService, SharedParts
 from stream.sender import BatchSender
 from stream.settings import Settings
-from stream.sources import check_homes, highest_applied, safe_positions
+from stream.stopping import finished_before
+from stream.stores.backend import PartitionStore
 from stream.stores.table import open_store
 from stream.texts import TextCatalog
 from stream.topics import require_topics
 from stream.version import app_version
+from stream.watchdog import Watchdog, WatchdogParts
 
 log = structlog.get_logger(__name__)
 
@@ -47,8 +51,7 @@ class Worker:
         self.clock = SystemClock()
         self.time = StreamTime(self.clock, virtual=settings.virtual_time)
         kafka = settings.kafka
-        self.behaviour = open_store(settings.store.backend, settings.store.directory, USER_BEHAVIOUR)
-        self.scores = open_store(settings.store.backend, settings.store.directory, USER_SCORES)
+        self.behaviour, self.scores = (self._open_store(table) for table in (USER_BEHAVIOUR, USER_SCORES))
         self.sender = BatchSender(
             client_kwargs(kafka),
             self.clock,
@@ -62,14 +65,8 @@ class Worker:
         self.partition_of = partitioner(kafka.partitioner, kafka.partitions)
         self.folder = Folder(
             FoldParts(
-                self.behaviour,
-                self.sender,
-                self.due,
-                self.pace,
-                self.texts,
-                self.time,
-                self.clock,
-                self.metrics,
+                self.behaviour, self.sender, self.due, self.pace, self.texts, self.time, self.clock, self.metrics,
+                self._knows_campaign,
             ),
             FoldRules(
                 policy=settings.window.policy(),
@@ -79,9 +76,12 @@ class Worker:
                 live_users=settings.store.live_users,
                 app_version=app_version(),
                 virtual_time=settings.virtual_time,
+                limit=settings.dead_letter.limit(),
+                eviction=settings.store.eviction(),
                 privacy=settings.privacy_rules(),
             ),
-        )
+        )  # fmt: skip
+        self.watchdog: Watchdog | None = None
         self.health = HealthServer(
             self.metrics.registry, self.problems_alive, self.problems_ready, self.refresh
         )
@@ -90,10 +90,15 @@ class Worker:
         self._text_reader: CompactedTopicReader | None = None
         self._failure: BaseException | None = None
         self._stop = asyncio.Event()
-        self._assigned = False
-        self._end_offsets: EndOffsets = latest_offsets
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.assignment = Assignment(
+            AssignmentParts(
+                self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed
+            )
+        )
+        read_foreign_headers()
+        self._end_offsets: EndOffsets = self._true_ends if kafka.broker == "tansu" else latest_offsets
         if kafka.broker == "tansu":
-            self._end_offsets = self._true_ends
             install_tansu_highwater(kafka.bootstrap_servers, client_kwargs=client_kwargs(kafka))
             install_short_fetches()
 
@@ -105,13 +110,13 @@ class Worker:
         Raises:
             FatalError: What made the worker stop by itself.
         """
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+            self._loop.add_signal_handler(number, self.stop)
         try:
-            await self._start()
-            settle_collector()
-            await self._stop.wait()
+            if await finished_before(self._start(), self._stop):
+                settle_collector()
+                await self._stop.wait()
         finally:
             await self._shut_down()
         if self._failure is not None:
@@ -130,21 +135,34 @@ class Worker:
         self._text_reader = await self._read_texts()
         if self.settings.model.enabled:
             self.score_service = self._build_scoring()
+            self.assignment.scoring = self.score_service.scoring
             await self.score_service.start()
         hooks = AppHooks(
             fold=self.folder.fold,
-            check_positions=self._check_positions,
+            check_positions=self.assignment.check_positions,
+            check_changelogs=self.assignment.check_changelogs,
             observer=self,
-            rebalance_started=self._rebalance_started,
-            rebalance_ended=self._rebalance_ended,
-            revoked=self._revoked,
+            rebalance_started=self.assignment.rebalance_started,
+            rebalance_ended=self.assignment.rebalance_ended,
+            revoked=self.assignment.revoked,
             recovered=self.folder.live.clear,
+            read_back=self.assignment.read_back,
             failed=self._failed,
         )
-        self.app = build_app(self.settings, hooks, self.behaviour, self.scores)
+        self.app = self.assignment.app = build_app(self.settings, hooks, self.behaviour, self.scores)
         self.app.in_worker = True
+        self._start_watchdog()
         starting = asyncio.create_task(self.app.start(), name="faust-app")
         starting.add_done_callback(self._app_started)
+
+    def _start_watchdog(self) -> None:
+        settings, kafka = self.settings, self.settings.kafka
+        offsets = GroupOffsets(settings.app_id, client_kwargs(kafka), self._end_offsets)
+        parts = WatchdogParts(
+            self.assignment, offsets, kafka.partitions, self.clock, self.metrics, self._failed
+        )
+        self.watchdog = Watchdog(parts, settings.watchdog)
+        self.watchdog.start()
 
     def _build_scoring(self) -> ScoreService:
         parts = SharedParts(
@@ -152,6 +170,14 @@ class Worker:
             self.metrics, self.folder.burial,
         )  # fmt: skip
         return ScoreService(self.settings, parts, self._generation, self._failed, self._end_offsets)
+
+    def _open_store(self, table: str) -> PartitionStore:
+        store = self.settings.store
+        since_ms = self.clock.wall_ms() - int(store.keep_hours * 3_600_000)
+        return open_store(store.backend, store.directory, table, written_since_ms=since_ms)
+
+    def _knows_campaign(self, cid: str) -> bool:
+        return self.score_service is None or self.score_service.campaigns.knows(cid)
 
     def _generation(self) -> int:
         return -1 if self.app is None else int(self.app.consumer_generation_id)
@@ -185,6 +211,8 @@ class Worker:
         return reader
 
     async def _shut_down(self) -> None:
+        if self.watchdog is not None:
+            await self.watchdog.stop()
         if self.score_service is not None:
             await self.score_service.stop()
         if self.app is not None:
@@ -203,49 +231,10 @@ class Worker:
     def _failed(self, error: BaseException) -> None:
         if self._failure is None:
             self._failure = error
-            log.error("worker_failed", error=str(error), kind=type(error).__name__, exc_info=_trace(error))
-        asyncio.get_running_loop().call_soon(self._stop.set)
-
-    # -- rebalance ----------------------------------------------------------------------------------------------
-
-    async def _check_positions(self, positions: Mapping[TP, int]) -> Mapping[TP, int]:
-        try:
-            return await self._positions(positions)
-        except FatalError as error:
-            self._failed(error)
-            raise
-
-    async def _positions(self, positions: Mapping[TP, int]) -> Mapping[TP, int]:
-        assert self.app is not None
-        if not positions:
-            return {}
-        ends = await self.app.consumer.highwaters(*positions)
-        partitions = {tp.partition for tp in positions}
-        applied = {}
-        for partition in partitions:
-            check_homes(self.behaviour, partition, self.partition_of)
-            applied[partition] = highest_applied(self.behaviour, partition)
-            await asyncio.sleep(0)
-        ends = {TP(*tp): end for tp, end in ends.items()}
-        return safe_positions(positions, ends, applied, self.settings.kafka.source_epoch)
-
-    def _rebalance_started(self) -> None:
-        self._assigned = False
-        if self.score_service is not None:
-            self.score_service.scoring.pause()
-        self.metrics.rebalances.inc()
-
-    def _rebalance_ended(self, partitions: set[int]) -> None:
-        self._assigned = True
-        for topic in BEHAVIOUR_TOPICS:
-            self.metrics.partitions.labels(topic).set(len(partitions))
-        if self.score_service is not None:
-            self.score_service.scoring.resume(partitions)
-        log.info("partitions_assigned", partitions=sorted(partitions))
-
-    async def _revoked(self) -> None:
-        if self.score_service is not None:
-            await self.score_service.scoring.drain()
+            trace = None if isinstance(error, FatalError) else error  # a named error explains itself
+            log.error("worker_failed", error=str(error), kind=type(error).__name__, exc_info=trace)
+        if self._loop is not None:  # from the consumer's thread as well
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     # -- transport observer -------------------------------------------------------------------------------------
 
@@ -270,8 +259,10 @@ class Worker:
     def problems_ready(self) -> list[str]:
         """Why the worker does no full work now; empty if it does."""
         problems = self.problems_alive()
-        if not self._assigned:
+        if self.assignment.partitions is None:
             problems.append("no partitions are assigned and recovered yet")
+        if self.watchdog is not None:
+            problems.extend(self.watchdog.problems())
         if self._text_reader is not None and not self._text_reader.alive:
             problems.append(f"{TEXTS_TOPIC} is not being read: {self._text_reader.last_error}")
         if self.score_service is not None:
@@ -287,8 +278,3 @@ class Worker:
         oldest = self.due.oldest_since()
         metrics.oldest_due_seconds.set(0 if oldest is None else self.clock.monotonic_seconds() - oldest)
         metrics.stream_time.set(self.time.now_ms() / 1000)
-
-
-def _trace(error: BaseException) -> BaseException | None:
-    """A named error explains itself; only the unexpected needs its trace."""
-    return None if isinstance(error, FatalError) else error

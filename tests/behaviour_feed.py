@@ -1,19 +1,16 @@
 """Made-up behaviour on a broker, and the state that the pure fold says it must leave."""
 
 import random
-import zlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from stream.decode import decode_event
-from stream.events import OWNED_TOPICS
-from stream.fold import Received, event_hash, fold_event, source_key
 from stream.partitioner import partitioner
 from stream.state import UserState
 from stream.window import WindowPolicy
+from tests.reference_fold import ReferenceFold
 
 PARTITIONS = 4
 START_MS = 1_700_000_000_000
@@ -77,23 +74,12 @@ def expected_states(fed: Sequence[Fed], policy: WindowPolicy) -> dict[bytes, Use
 
     Each record is folded once; the order between topics is that of ``fed``, a worker's may differ.
     """
-    states: dict[bytes, UserState] = {}
+    reference = ReferenceFold(policy)
     offsets: dict[tuple[str, int], int] = {}
     for item in fed:
         offset = offsets[item.topic, item.partition] = offsets.get((item.topic, item.partition), -1) + 1
-        decoded = decode_event(item.value, item.timestamp_ms)
-        event_id = (decoded.event.event_id or "").encode()
-        source = source_key(OWNED_TOPICS.index(item.topic), item.partition, 0)
-        received = Received(
-            source,
-            offset,
-            item.timestamp_ms,
-            event_hash("", event_id),
-            zlib.crc32(item.value or b""),
-            event_id,
-        )
-        fold_event(states.setdefault(item.key, UserState()), decoded, received, policy, {})
-    return states
+        reference.fold((item.topic, item.partition, offset), item.timestamp_ms, item.key, item.value)
+    return reference.states
 
 
 def essence(state: UserState) -> tuple[object, ...]:

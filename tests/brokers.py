@@ -16,9 +16,11 @@ class Broker(NamedTuple):
     bootstrap_servers: str
 
 
-async def recreate_topics(broker: Broker, app_id: str, *, virtual_time: bool = True) -> None:
+async def recreate_topics(
+    broker: Broker, app_id: str, *, virtual_time: bool = True, partitions: int = PARTITIONS
+) -> None:
     """Delete and make anew the service's topics: inputs have the same names in every test."""
-    specs = service_topics(app_id, PARTITIONS, virtual_time=virtual_time)
+    specs = service_topics(app_id, partitions, virtual_time=virtual_time)
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
     await admin.start()
     try:

@@ -40,6 +40,7 @@ class KafkaNode:
         directory: where it keeps its data, settings and log.
         timestamp_type: default of message.timestamp.type: CreateTime or LogAppendTime.
         properties: more server properties; they win over ours.
+        ports: of clients and of controllers; free ones if left out.
 
     Raises:
         KafkaUnavailableError: no Java, no Maven, or the jars can't be fetched.
@@ -51,10 +52,11 @@ class KafkaNode:
         *,
         timestamp_type: str = "CreateTime",
         properties: Mapping[str, str] | None = None,
+        ports: tuple[int, int] | None = None,
     ) -> None:
         java = find_java()
         classpath = f"{fetch_jars()}/*"
-        self._port, controller_port = free_ports(2)
+        self._port, controller_port = ports or free_ports(2)
         settings = _properties(directory / "data", self._port, controller_port)
         settings |= {"log.message.timestamp.type": timestamp_type} | dict(properties or {})
         self._settings_path = directory / "server.properties"
@@ -86,10 +88,18 @@ class KafkaNode:
 
     def start(self) -> None:
         """Start it, formatting its storage the first time, and block until it answers Metadata."""
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start it, formatting its storage the first time, and don't wait."""
         if not self._is_formatted:
             self._format()
             self._is_formatted = True
         self._process.start()
+
+    def wait_until_ready(self) -> None:
+        """Block until it answers Metadata."""
         self.start_seconds = self._process.wait_until_ready(
             lambda: probe_cluster_id(LOOPBACK, self._port) == CLUSTER_ID,
             timeout_seconds=START_TIMEOUT_SECONDS,

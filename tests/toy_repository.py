@@ -15,7 +15,14 @@ from stream.features import HISTORY_FEATURES, USER_FEATURES, WINDOW_HALF_LIVES_D
 ENCODER: Final = "behaviour_encoder"
 HEAD: Final = "interest_head"
 #: A text with the word, or a user whose first feature is the number, makes the toy model behave so.
-FAULTS: Final = {"nan": -1001.0, "wide": -1002.0, "slow": -1003.0, "raise": -1004.0, "die": -1005.0}
+FAULTS: Final = {
+    "nan": -1001.0,
+    "wide": -1002.0,
+    "slow": -1003.0,
+    "raise": -1004.0,
+    "die": -1005.0,
+    "labels": -1006.0,
+}
 
 _WORDS: Final = ("milk", "bread", "cheese", "tea", "coffee", "fresh", "organic", "dairy", "bakery", "drinks")
 _CATEGORIES: Final = ("Fluid Milk", "Bread", "Cheese", "Tea", "Coffee", "Eggs", "Yogurt", "Soap")
@@ -30,7 +37,7 @@ input [
 ]
 output [ { name: "VECTOR" data_type: TYPE_FP32 dims: [ -1 ] } ]
 instance_group [ { kind: KIND_CPU count: 1 } ]
-version_policy { latest { num_versions: 1 } }
+version_policy { latest { num_versions: 2 } }
 dynamic_batching { default_queue_policy { max_queue_size: 4 } }
 """
 _HEAD_CONFIG: Final = """
@@ -45,10 +52,11 @@ input [
 output [
   { name: "SCORES" data_type: TYPE_FP32 dims: [ -1 ] },
   { name: "INTENT" data_type: TYPE_FP32 dims: [ 3 ] },
-  { name: "USER_VECTOR" data_type: TYPE_FP32 dims: [ -1 ] }
+  { name: "USER_VECTOR" data_type: TYPE_FP32 dims: [ -1 ] },
+  { name: "LABEL_SET" data_type: TYPE_INT64 dims: [ 1 ] }
 ]
 instance_group [ { kind: KIND_CPU count: 1 } ]
-version_policy { latest { num_versions: 1 } }
+version_policy { latest { num_versions: 2 } }
 dynamic_batching { }
 """
 

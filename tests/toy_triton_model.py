@@ -23,6 +23,8 @@ class TritonPythonModel:
         self.name = args["model_name"]
         toy = json.loads(Path(__file__).with_name("toy.json").read_text())
         self.labels, self.dimensions = toy["labels"], toy["dimensions"]
+        manifest = json.loads(Path(__file__).with_name("manifest.json").read_text())
+        self.label_set = int(manifest["label_set_hash"][:15], 16)
         self.faults: dict[float, str] = {float(asked): fault for asked, fault in toy["faults"].items()}
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -57,6 +59,7 @@ class TritonPythonModel:
             pb.Tensor("SCORES", scores.astype(np.float32)),
             pb.Tensor("INTENT", intent.astype(np.float32)),
             pb.Tensor("USER_VECTOR", window[:, 1].astype(np.float32)),
+            pb.Tensor("LABEL_SET", np.full((len(user), 1), self.label_set + (fault == "labels"))),
         ]
 
     def _fault(self, asked: Any) -> str | None:

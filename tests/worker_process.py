@@ -80,6 +80,16 @@ class WorkerProcess:
         self._process.send_signal(number)
         return self._process.wait(timeout=40)
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal and don't wait."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The code of a process that ended, None while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def wait(self) -> int:
         """The exit code of a worker that ends by itself."""
         assert self._process is not None

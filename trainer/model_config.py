@@ -18,16 +18,17 @@ ENCODER_CPU_BATCH: Final = 16
 HEAD_BATCH: Final = 64
 _ENCODER_GPU_BATCH: Final = 64
 
+# Two versions, so that a challenger can be tried beside the champion and a promoted one taken back at once.
 _CPU: Final = """\
 dynamic_batching { max_queue_delay_microseconds: 500 }
 instance_group [ { kind: KIND_CPU count: 1 } ]
-version_policy: { latest { num_versions: 1 } }
+version_policy: { latest { num_versions: 2 } }
 """
 
 _GPU: Final = """\
 default_model_filename: "model.onnx"
 instance_group [ { kind: KIND_GPU count: 1 } ]
-version_policy: { latest { num_versions: 1 } }
+version_policy: { latest { num_versions: 2 } }
 """
 
 _ENCODER_CPU: Final = Template("""\
@@ -105,8 +106,11 @@ input [
 output [
   { name: "SCORES" data_type: TYPE_FP32 dims: [ $labels ] },
   { name: "INTENT" data_type: TYPE_FP32 dims: [ 3 ] },
-  { name: "USER_VECTOR" data_type: TYPE_FP32 dims: [ $dimensions ] }
+  { name: "USER_VECTOR" data_type: TYPE_FP32 dims: [ $dimensions ] }$label_set
 ]""")
+
+#: What model.py adds; the bare ONNX file of the GPU does not tell it, and clients then can't check it.
+_LABEL_SET: Final = ',\n  { name: "LABEL_SET" data_type: TYPE_INT64 dims: [ 1 ] }'
 
 
 def encoder_configs(vocabulary: int) -> dict[str, str]:
@@ -135,15 +139,21 @@ def encoder_configs(vocabulary: int) -> dict[str, str]:
 
 def head_configs(labels: int, history: int, user: int, windows: int) -> dict[str, str]:
     """Files of ``interest_head`` by their path below the model."""
-    tensors = _HEAD_TENSORS.substitute(
-        labels=labels, history=history, user=user, windows=windows, dimensions=DIMENSIONS
-    )
+    sizes = {
+        "labels": labels,
+        "history": history,
+        "user": user,
+        "windows": windows,
+        "dimensions": DIMENSIONS,
+    }
+    cpu = _HEAD_TENSORS.substitute(sizes, label_set=_LABEL_SET)
+    gpu = _HEAD_TENSORS.substitute(sizes, label_set="")
     shapes = [("HISTORY", [labels, history]), ("USER", [user]), ("WINDOW", [windows, DIMENSIONS])]
     warmup = _warmup("users", HEAD_BATCH, [(name, "TYPE_FP32", dims) for name, dims in shapes])
-    values = {"batch": HEAD_BATCH, "tensors": tensors, "warmup": warmup}
+    values = {"batch": HEAD_BATCH, "warmup": warmup}
     return {
-        "config.pbtxt": _HEAD_CPU.substitute(values, common=_CPU),
-        "configs/gpu.pbtxt": _HEAD_GPU.substitute(values, common=_GPU),
+        "config.pbtxt": _HEAD_CPU.substitute(values, tensors=cpu, common=_CPU),
+        "configs/gpu.pbtxt": _HEAD_GPU.substitute(values, tensors=gpu, common=_GPU),
     }
 
 

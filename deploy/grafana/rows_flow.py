@@ -172,6 +172,18 @@ REJECTS: Final = RowSpec(
             warn_above=0.05,
         ),
         PanelSpec(
+            "Events without the step before them",
+            "Taken all the same: clicks on ads never shown, purchases of what was never looked at. A rise: impressions or "
+            "views don't arrive.",
+            "recps",
+            (
+                Query(
+                    rate("interestflow_events_unattributed_total", "topic, step", _TOPIC),
+                    "{{topic}}: {{step}}",
+                ),
+            ),
+        ),
+        PanelSpec(
             "Records with reserved fields",
             "Keys that frameworks give a meaning to, such as __proto__: harmless here, but someone is probing.",
             "recps",

@@ -87,6 +87,18 @@ MODEL: Final = RowSpec(
             ),
         ),
         PanelSpec(
+            "Models loaded anew",
+            "A model's process gave no answer and was loaded anew; not_allowed: the worker has no admin key for it.",
+            "short",
+            (
+                Query(
+                    rate("interestflow_model_reloads_total", "model, outcome", _MODEL),
+                    "{{model}}: {{outcome}}",
+                    only_in_trouble=True,
+                ),
+            ),
+        ),
+        PanelSpec(
             "Results dropped",
             "Scorings that may not be published: the user moved to another worker, or was erased meanwhile.",
             "cps",

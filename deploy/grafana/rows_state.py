@@ -68,10 +68,30 @@ STATE: Final = RowSpec(
             stacked=True,
         ),
         PanelSpec(
+            "Users forgotten",
+            "expired: nothing came for INTERESTFLOW_STORE__USER_TTL_DAYS. crowded: there are more than "
+            "INTERESTFLOW_STORE__MAX_USERS, so raise it or add a worker.",
+            "short",
+            (Query(increase("interestflow_users_evicted_total", "why"), "{{why}}", only_in_trouble=True),),
+        ),
+        PanelSpec(
             "Assigned partitions",
             "Input partitions held. Summed over the workers it must be the partition count, for every topic.",
             "short",
             (Query(total("interestflow_assigned_partitions", "topic", _TOPIC), "{{topic}}"),),
+        ),
+        PanelSpec(
+            "Age of committed offsets",
+            "For how long a partition with records to read has not moved on, by topic, the worst of each worker. From "
+            "1 minute on the worker is not ready, after 3 it ends: see the runbook partition-stalled.",
+            "s",
+            (
+                Query(
+                    largest("interestflow_committed_offset_age_seconds", "instance, topic", _TOPIC),
+                    "{{instance}}: {{topic}}",
+                    only_in_trouble=True,
+                ),
+            ),
         ),
         PanelSpec(
             "Rebalances",
@@ -105,6 +125,18 @@ STATE: Final = RowSpec(
                 Query(
                     increase("interestflow_source_rewound_total", "topic", _TOPIC),
                     "{{topic}}",
+                    only_in_trouble=True,
+                ),
+            ),
+        ),
+        PanelSpec(
+            "Changelog records read back",
+            "Read to bring a store up to date: after a start, and for partitions that came from another worker.",
+            "recps",
+            (
+                Query(
+                    rate("interestflow_changelog_records_read_back_total", "table"),
+                    "{{table}}",
                     only_in_trouble=True,
                 ),
             ),

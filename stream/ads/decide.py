@@ -81,6 +81,8 @@ class AdUser(NamedTuple):
     reservations: Reservations
     #: None if neither a model nor the profile gave any: nothing can be ranked.
     scores: Scores | None
+    #: Whether the user agreed to personalised ads; there is no other context here to choose by.
+    allows_ads: bool = True
 
 
 class Decided(NamedTuple):
@@ -120,6 +122,8 @@ def decide(
     seed = decision_hash(decided_id)
     reservations = user.reservations.without(seed).settled(user.exposures, now_ms, policy.reservation_ms)
     losses = _losses(user.exposures, reservations.live_by_campaign(), policy, request, now_ms)
+    if not user.allows_ads:
+        losses = _no_consent
     contenders = _contenders(user, snapshot, response, losses)
     eligible = [index for index, contender in enumerate(contenders) if contender.loss is None]
     best = max(eligible, key=lambda index: contenders[index].value or 0.0) if eligible else None
@@ -169,6 +173,10 @@ def _losses(
         return CandidateReason.BELOW_FLOOR if campaign.bid_cpm < policy.floor_cpm else None
 
     return loss
+
+
+def _no_consent(_: CampaignRows) -> CandidateReason | None:
+    return CandidateReason.NO_CONSENT
 
 
 def _not_running(campaign: Campaign, now_ms: int) -> CandidateReason | None:

@@ -25,6 +25,7 @@ class CandidateReason(StrEnum):
     PAUSED = "paused"
     CATEGORY_BLOCKED = "category_blocked"
     SENSITIVE = "sensitive"
+    NO_CONSENT = "no_consent"
     FREQUENCY_CAP = "frequency_cap"
     BELOW_FLOOR = "below_floor"
     NO_MODEL = "no_model"
@@ -44,6 +45,7 @@ NONBID_CODES: Final[dict[CandidateReason, int]] = {
     CandidateReason.NO_MODEL: 505,
     CandidateReason.EXPLORED_OTHER: 506,
     CandidateReason.SENSITIVE: 507,
+    CandidateReason.NO_CONSENT: 508,
 }
 
 #: Arbitrary; a change of it would change every id.

@@ -88,6 +88,11 @@ class CampaignSnapshot:
         return type(self).build((row.campaign for row in self.rows), interests, vectors)
 
     @cached_property
+    def cids(self) -> frozenset[str]:
+        """The campaigns' ids."""
+        return frozenset(row.campaign.cid for row in self.rows)
+
+    @cached_property
     def missing_texts(self) -> Mapping[int, str]:
         """Texts that are not encoded yet, by hash."""
         return {

@@ -3,7 +3,7 @@
 n rows, L interests, D dimensions.
 """
 
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,16 @@ from stream.model.port import INTENT_DAYS, Floats, Scored
 
 #: bf16 has 8 bits of precision: a vector normalised in it is off by up to half a percent.
 _LENGTH_TOLERANCE: Final = 0.02
+_LABEL_SET_DIGITS: Final = 15
+
+
+class Widths(NamedTuple):
+    """What the rows of an answer must be."""
+
+    labels: int
+    dimensions: int
+    label_set: int
+    """As ``label_set_number`` gives it: equal widths alone don't say that row 3 is the same interest."""
 
 
 class Answer(Protocol):
@@ -37,19 +47,39 @@ def read_vectors(answer: Answer, model: str, rows: int, dimensions: int) -> Floa
     return vectors
 
 
-def read_scored(answer: Answer, model: str, rows: int, labels: int, dimensions: int) -> Scored:
+def read_scored(answer: Answer, model: str, rows: int, widths: Widths) -> Scored:
     """Scores [n, L], intent [n, 3] and user vectors [n, D].
 
     Raises:
-        ModelCallError: The answer is of another shape, not finite, or a probability lies outside [0, 1].
+        ModelCallError: The answer is of another shape, not finite, of another label set, or a probability lies
+            outside [0, 1].
     """
+    labels, dimensions = widths.labels, widths.dimensions
     scores = _tensor(answer, model, "SCORES", (rows, labels))
     intent = _tensor(answer, model, "INTENT", (rows, len(INTENT_DAYS)))
     for name, probabilities in (("SCORES", scores), ("INTENT", intent)):
         lowest, highest = float(probabilities.min()), float(probabilities.max())
         if lowest < 0.0 or highest > 1.0:
             raise _invalid(model, f"{name} lies in [{lowest:.4g}, {highest:.4g}], probabilities in [0, 1]")
+    _require_label_set(answer, model, widths.label_set)
     return Scored(scores, intent, _tensor(answer, model, "USER_VECTOR", (rows, dimensions)))
+
+
+def label_set_number(label_set_hash: str) -> int:
+    """The label set as the server tells it: 60 bits of the hash, for they fit a signed integer."""
+    return int(label_set_hash[:_LABEL_SET_DIGITS], 16)
+
+
+def _require_label_set(answer: Answer, model: str, expected: int) -> None:
+    """Pass if the server loaded the label set of our repository; a GPU's bare ONNX file does not tell it."""
+    told = answer.as_numpy("LABEL_SET")
+    if told is not None and (told != expected).any():
+        found = int(told[told != expected][0])
+        raise _invalid(
+            model,
+            f"the server scores label set {found:015x}…, the worker's repository names {expected:015x}…: "
+            "scores would be read under wrong names",
+        )
 
 
 def _tensor(answer: Answer, model: str, name: str, shape: tuple[int, int]) -> Floats:

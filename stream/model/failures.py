@@ -24,7 +24,8 @@ _CURES: Final = {
     FailureKind.INVALID: "deploy the same model repository for Triton and for the worker, and see Triton's log",
     FailureKind.OVERLOADED: "give Triton more instances, or lower INTERESTFLOW_MODEL__CONCURRENCY",
     FailureKind.NOT_FOUND: "load this version into Triton, or restart the worker with the repository that it serves",
-    FailureKind.STUB_DEAD: "restart Triton: its python process for this model is gone and is not started again",
+    FailureKind.STUB_DEAD: "its python process is gone and Triton does not start it again: restart Triton, or set "
+    "INTERESTFLOW_MODEL__ADMIN_KEY, with which the worker loads the model anew",
 }
 
 

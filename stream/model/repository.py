@@ -87,18 +87,23 @@ class ModelBundle:
         return int(self.interest_vectors.shape[1])
 
 
-def load_bundle(repository: Path) -> ModelBundle:
-    """The newest version of each model, checked; reads every file once (some 25 MB) to check its hash.
+def load_bundle(repository: Path, version: str | None = None) -> ModelBundle:
+    """A version of the head with the encoder that it was trained with, checked.
+
+    Reads every file once (some 25 MB) to check its hash.
+
+    Args:
+        repository: The model repository.
+        version: Of the head; the newest if None.
 
     Raises:
         ModelRepositoryError: Something is missing, altered or does not fit together.
     """
-    encoder_at, head_at = newest_version(repository / ENCODER), newest_version(repository / HEAD)
-    encoder = read_json(encoder_at / MANIFEST, EncoderManifest)
+    head_at = newest_version(repository / HEAD) if version is None else _version(repository / HEAD, version)
     head = read_json(head_at / MANIFEST, HeadManifest)
-    require_place(encoder, encoder_at)
     require_place(head, head_at)
-    _require_pair(encoder, head)
+    encoder_at, encoder = _partner(repository / ENCODER, head)
+    require_place(encoder, encoder_at)
     require_features(head)
     require_files(encoder, encoder_at, frozenset({_TOKENIZER}))
     require_files(head, head_at, frozenset({LABELS, _INTEREST_VECTORS}))
@@ -131,23 +136,45 @@ def newest_version(model: Path) -> Path:
     Raises:
         ModelRepositoryError: There is none.
     """
-    # Triton also ignores names with a leading zero.
-    versions = [path for path in model.glob("[1-9]*") if path.name.isdecimal() and path.is_dir()]
-    if not versions:
+    found = versions(model)
+    if not found:
         raise ModelRepositoryError(
             f"{model} has no version directory such as {model / '1'}: set INTERESTFLOW_MODEL__REPOSITORY to the "
             "model repository that Triton serves, or make one with `make model`"
         )
-    return max(versions, key=lambda path: int(path.name))
+    return model / found[-1]
 
 
-def _require_pair(encoder: EncoderManifest, head: HeadManifest) -> None:
-    if encoder.encoder_version != head.encoder_version:
+def versions(model: Path) -> list[str]:
+    """The version directories of a model, lowest first."""
+    # Triton also ignores names with a leading zero.
+    found = [path.name for path in model.glob("[1-9]*") if path.name.isdecimal() and path.is_dir()]
+    return sorted(found, key=int)
+
+
+def _version(model: Path, version: str) -> Path:
+    found = versions(model)
+    if version not in found:
         raise ModelRepositoryError(
-            f"{ENCODER} version {encoder.version} is encoder_version {encoder.encoder_version}, but {HEAD} version "
-            f"{head.version} was trained on {head.encoder_version}: they are no pair; add the missing partner, or "
-            "remove the version directory that has none"
+            f"{model} has no version {version} (it has {', '.join(found) or 'none'}): deploy that version to the "
+            "workers and to Triton first, or name one that is there"
         )
+    return model / version
+
+
+def _partner(model: Path, head: HeadManifest) -> tuple[Path, EncoderManifest]:
+    """The newest encoder that the head was trained with: several heads may share one."""
+    newest = read_json(newest_version(model) / MANIFEST, EncoderManifest)
+    for version in reversed(versions(model)):
+        at = model / version
+        encoder = read_json(at / MANIFEST, EncoderManifest)
+        if encoder.encoder_version == head.encoder_version:
+            return at, encoder
+    raise ModelRepositoryError(
+        f"{ENCODER} version {newest.version} is encoder_version {newest.encoder_version}, but {HEAD} version "
+        f"{head.version} was trained on {head.encoder_version}: they are no pair; add the missing partner, or "
+        "remove the version directory that has none"
+    )
 
 
 def _rows(interests: tuple[Interest, ...], path: Path) -> Mapping[int, int]:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 
 from stream.clock import Clock, SystemClock
-from stream.model.answers import Answer, read_scored, read_vectors
+from stream.model.answers import Answer, Widths, label_set_number, read_scored, read_vectors
 from stream.model.breaker import Breaker, BreakerPolicy, BreakerState, Permit
 from stream.model.connection import Tensors, TritonConnection
 from stream.model.failures import CallsHeldBackError, ModelCallError
@@ -63,6 +63,7 @@ class TritonModel:
         self._clock = clock or SystemClock()
         self._observer = observer or NoObserver()
         self._tokeniser = Tokeniser(bundle.tokenizer_path, bundle.max_tokens, bundle.buckets)
+        self._widths = Widths(bundle.labels, bundle.dimensions, label_set_number(bundle.label_set_hash))
         self._connection = TritonConnection(url)
         self._breakers = {
             model.name: Breaker(self._policy.breaker) for model in (bundle.encoder, bundle.head)
@@ -116,11 +117,11 @@ class TritonModel:
         )
 
     async def _score_rows(self, history: Floats, user: Floats, window: Floats) -> Scored:
-        model, bundle = self.bundle.head, self.bundle
+        model = self.bundle.head
         return await self._call(
             model,
             {"HISTORY": history, "USER": user, "WINDOW": window},
-            lambda answer: read_scored(answer, model.name, len(user), bundle.labels, bundle.dimensions),
+            lambda answer: read_scored(answer, model.name, len(user), self._widths),
         )
 
     def _scored_nobody(self) -> Scored:

@@ -24,6 +24,20 @@ class RocksStore:
         self._databases: dict[int, Rdict] = {}
         directory.mkdir(parents=True, exist_ok=True)
 
+    def drop_older(self, written_before_ms: int) -> list[int]:
+        """Drop partitions that were last written before that wall clock; give their numbers.
+
+        To be called before anything else, which opens databases and so writes files.
+        """
+        old = [
+            partition
+            for partition in sorted(self.partitions())
+            if _last_written_ms(self._directory / str(partition)) < written_before_ms
+        ]
+        for partition in old:
+            self.drop(partition)
+        return old
+
     def _open(self, partition: int) -> Rdict:
         database = self._databases.get(partition)
         if database is None:
@@ -117,3 +131,7 @@ def holds_key(path: Path, key: bytes) -> bool:
         return _ITEM + key in database
     finally:
         database.close()
+
+
+def _last_written_ms(directory: Path) -> int:
+    return max((path.stat().st_mtime_ns // 1_000_000 for path in directory.iterdir()), default=0)

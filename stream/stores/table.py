@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import faust
+import structlog
 from faust.stores.base import Store
 from faust.types import TP
 
@@ -16,19 +17,37 @@ from stream.stores.backend import PartitionStore
 from stream.stores.memory import MemoryStore
 from stream.stores.rocks import RocksStore
 
+log = structlog.get_logger(__name__)
 
-def open_store(backend: Literal["memory", "rocksdb"], directory: Path, table: str) -> PartitionStore:
-    """The store of a table: in memory, or under ``directory/table``."""
-    return MemoryStore() if backend == "memory" else RocksStore(directory / table)
+#: Gets told the table and how many records of its changelog were read back.
+ReadBack = Callable[[str, int], None]
+
+
+def open_store(
+    backend: Literal["memory", "rocksdb"], directory: Path, table: str, *, written_since_ms: int = 0
+) -> PartitionStore:
+    """The store of a table: in memory, or under ``directory/table`` without partitions last written before that."""
+    if backend == "memory":
+        return MemoryStore()
+    store = RocksStore(directory / table)
+    if old := store.drop_older(written_since_ms):
+        log.info("old_partitions_dropped", table=table, partitions=old)
+    return store
 
 
 class ChangelogStore(Store[bytes, bytes]):
     """What Faust's recovery sees of a :class:`PartitionStore`."""
 
     def __init__(
-        self, *args: Any, store: PartitionStore, on_recovered: Callable[[], None], **kwargs: Any
+        self,
+        *args: Any,
+        store: PartitionStore,
+        on_recovered: Callable[[], None],
+        on_read_back: ReadBack,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._on_read_back = on_read_back
         self.data: dict[Any, Any] = {}  # Faust's mapping interface, unused
         self._store = store
         self._on_recovered = on_recovered
@@ -52,6 +71,7 @@ class ChangelogStore(Store[bytes, bytes]):
         for partition, messages in by_partition.items():
             items = ((message.key, message.value) for message in messages)
             self._store.put_batch(partition, items, messages[-1].offset)
+            self._on_read_back(self.table_name, len(messages))
 
     def reset_state(self) -> None:
         """Let go of everything."""
@@ -76,8 +96,14 @@ class ChangelogTable(faust.Table[bytes, bytes]):
     """A Faust table whose store is ours."""
 
     def __init__(
-        self, *args: Any, store: PartitionStore, on_recovered: Callable[[], None], **kwargs: Any
+        self,
+        *args: Any,
+        store: PartitionStore,
+        on_recovered: Callable[[], None],
+        on_read_back: ReadBack,
+        **kwargs: Any,
     ) -> None:
+        self._when_read_back = on_read_back
         self._partition_store = store
         self._when_recovered = on_recovered
         super().__init__(*args, key_type=bytes, value_type=bytes, **kwargs)
@@ -94,4 +120,5 @@ class ChangelogTable(faust.Table[bytes, bytes]):
             value_serializer="raw",
             store=self._partition_store,
             on_recovered=self._when_recovered,
+            on_read_back=self._when_read_back,
         )

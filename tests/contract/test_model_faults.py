@@ -29,6 +29,16 @@ async def test_a_model_that_answers_nonsense_is_invalid(served: Served, fault: s
     assert kind_of(scoring.value) is kind_of(encoding.value) is FailureKind.INVALID
 
 
+async def test_a_label_set_that_the_server_did_not_load_is_invalid(served: Served) -> None:
+    model = served.model()
+
+    with pytest.raises(ModelUnavailableError, match="scores would be read under wrong names") as caught:
+        await model.score(*users(3, fault="labels"))
+    await model.close()
+
+    assert kind_of(caught.value) is FailureKind.INVALID
+
+
 async def test_a_repository_of_other_labels_than_the_servers_is_invalid(
     served: Served, tmp_path: Path
 ) -> None:

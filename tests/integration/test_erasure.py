@@ -39,7 +39,7 @@ _OTHERS: Final = tuple(f"shopper-{number}" for number in range(12))
 _SEARCHED: Final = "unmistakable quince paste"
 _HOME: Final = partitioner("murmur2", PARTITIONS)
 #: What the topics of the fast node promise, ms.
-_RETENTION_MS: Final = 8_000
+_RETENTION_MS: Final = 10_000
 _COMPACTION_MS: Final = 1_000
 _SEGMENT_MS: Final = 1_000
 
@@ -206,6 +206,9 @@ def test_g12_after_the_promised_time_no_file_of_any_store_or_topic_holds_the_use
 
     asyncio.run(produce(broker.bootstrap_servers, [_campaign()]))
     with _worker(tmp_path, broker, triton, VIRTUAL_TIME="false") as worker:
+        worker.until(
+            lambda samples: samples["interestflow_ready"] == 1
+        )  # or its input is gone before it reads
         asyncio.run(produce(broker.bootstrap_servers, first))
         worker.until(lambda samples: _idle(samples, len(first)))
         held = _files_that_name_the_user(stores)

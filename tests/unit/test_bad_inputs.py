@@ -1,6 +1,5 @@
 """Each bad input through FOLD as the worker runs it: one outcome, one count, and the stream goes on."""
 
-import gzip
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.clock import StreamTime
-from stream.dead_letter import REASON_HEADER
+from stream.dead_letter import REASON_HEADER, REDACTED_HEADER
+from stream.dead_letter_limit import LimitRules
 from stream.due import DueUsers
+from stream.errors import DeadLetterLimitError
 from stream.events import (
+    AD_TOPIC,
     BROWSE_TOPIC,
     CLICK_TOPIC,
     CONTROL_TOPIC,
@@ -24,12 +26,22 @@ from stream.ingest import HOP_HEADER, SENT_HEADER, Folder, FoldParts, FoldRules
 from stream.metrics import Metrics
 from stream.pacing import ScorePace
 from stream.partitioner import partitioner
+from stream.privacy import PrivacyRules
 from stream.sender import OutRecord, SendAbandonedError, SendFailedError
 from stream.state import UserState, decode_state, encode_state
 from stream.stores.memory import MemoryStore
+from stream.sweep import EvictionRules
 from stream.texts import TextCatalog
 from stream.window import WindowPolicy
-from tests.bad_inputs import MENDED, REJECTED, UNCHANGING, BadInput
+from tests.bad_inputs import (
+    COMPOSED,
+    DECOMPOSED,
+    MENDED,
+    NAMES_A_PERSON,
+    REJECTED,
+    UNCHANGING,
+    BadInput,
+)
 from tests.builders import (
     NOW_MS,
     TEA,
@@ -48,6 +60,7 @@ from tests.builders import (
 CHANGELOG = "interestflow-user-behaviour-changelog"
 PARTITIONS = 4
 PARTITION_OF = partitioner("murmur2", PARTITIONS)
+LIMIT = LimitRules()
 KEY = USER.encode()
 HOME = PARTITION_OF(KEY)
 AWAY = (HOME + 1) % PARTITIONS
@@ -62,6 +75,7 @@ class Fold(NamedTuple):
     due: DueUsers
     metrics: Metrics
     time: StreamTime
+    clock: FrozenClock
 
     async def fold(self, *records: Record) -> None:
         await self.folder.fold(records[0].topic, records[0].partition, records, never)
@@ -77,7 +91,15 @@ class Fold(NamedTuple):
         return [(user.partition, user.key) for user in self.due.take(100, 2000.0)]
 
 
-def folder(*, live_users: int = 100, virtual_time: bool = False, **changes: Any) -> Fold:
+def folder(
+    *,
+    live_users: int = 100,
+    virtual_time: bool = False,
+    eviction: EvictionRules | None = None,
+    limit: LimitRules = LIMIT,
+    campaigns: Sequence[str] | None = None,
+    privacy: PrivacyRules | None = None,
+) -> Fold:
     store, sender, due, metrics, clock = MemoryStore(), FakeSender(), DueUsers(0.0), Metrics(), FrozenClock()
     time = StreamTime(clock, virtual=virtual_time)
     rules = FoldRules(
@@ -88,10 +110,15 @@ def folder(*, live_users: int = 100, virtual_time: bool = False, **changes: Any)
         live_users=live_users,
         app_version="1.2.3",
         virtual_time=virtual_time,
-        **changes,
+        limit=limit,
+        eviction=eviction or EvictionRules(),
+        privacy=privacy or PrivacyRules(),
     )
-    parts = FoldParts(store, sender, due, ScorePace(0.3), TextCatalog(PARTITIONS), time, clock, metrics)
-    return Fold(Folder(parts, rules), store, sender, due, metrics, time)
+    parts = FoldParts(
+        store, sender, due, ScorePace(0.3), TextCatalog(PARTITIONS), time, clock, metrics,
+        lambda cid: campaigns is None or cid in campaigns,
+    )  # fmt: skip
+    return Fold(Folder(parts, rules), store, sender, due, metrics, time, clock)
 
 
 def record(offset: int = 0, value: bytes | None = None, **changes: Any) -> Record:
@@ -267,6 +294,213 @@ async def test_what_was_produced_once_more_is_used_where_it_belongs() -> None:
     assert fold.outcomes() == {("reproduced", "repartitioned"): 1, ("accepted", ""): 1}
 
 
+@pytest.mark.parametrize("user", NAMES_A_PERSON)
+@pytest.mark.parametrize("has_key", [True, False])
+async def test_row_28_an_id_that_names_a_person_is_rejected_and_written_nowhere(
+    user: str, *, has_key: bool
+) -> None:
+    fold = folder()
+
+    await fold.fold(record(0, event_value(user_id=user), key=user.encode() if has_key else None))
+
+    assert fold.outcomes() == {("rejected", "pii_in_id"): 1}
+    (letter,) = fold.sender.records(DEAD_LETTER_TOPIC)
+    assert (letter.key, letter.value) == (None, None)
+    assert headers(letter)[REDACTED_HEADER] == b"key,value"
+    assert user.encode() not in b"".join(headers(letter).values())
+    assert fold.store.partitions() == set()
+
+
+async def test_row_28_whatever_else_is_wrong_with_the_record_of_such_a_key_it_is_redacted() -> None:
+    fold = folder()
+
+    await fold.fold(record(0, event_value(user_id="jane@example.com", session_id=7), key=b"jane@example.com"))
+
+    assert fold.outcomes() == {("rejected", "type"): 1}
+    (letter,) = fold.sender.records(DEAD_LETTER_TOPIC)
+    assert (letter.key, letter.value) == (None, None)
+    assert headers(letter)["__streams.errors.message"] == b"type"
+    assert headers(letter)["__streams.errors.stacktrace"] == b""
+
+
+async def test_row_31_two_spellings_of_one_id_are_one_user_on_the_partition_of_the_composed_one() -> None:
+    fold = folder()
+    composed, decomposed = COMPOSED.encode(), DECOMPOSED.encode()
+    home = PARTITION_OF(composed)
+    value = event_value(user_id=DECOMPOSED)
+
+    await fold.fold(record(0, event_value(user_id=COMPOSED, event_id="e0"), key=composed, partition=home))
+    await fold.fold(record(1, value, key=decomposed, partition=home))
+
+    assert fold.outcomes() == {("accepted", ""): 1, ("normalised", "nfc_id"): 1}
+    state = fold.state(composed, home)
+    assert state is not None
+    assert (state.revision, fold.store.count(home)) == (2, 1)
+
+    await fold.fold(record(0, value, key=decomposed, partition=(home + 1) % PARTITIONS))
+
+    (moved,) = fold.sender.logs[CLICK_TOPIC, home]
+    assert (moved.key, moved.value) == (composed, value)
+    assert fold.outcomes()["reproduced", "repartitioned"] == 1
+
+
+@pytest.mark.parametrize("value", [None, b'{"action":"erase","user_id":"%s"}' % DECOMPOSED.encode()])
+async def test_row_31_either_spelling_erases_the_user(value: bytes | None) -> None:
+    fold = folder()
+    composed = COMPOSED.encode()
+    home = PARTITION_OF(composed)
+    await fold.fold(record(0, event_value(user_id=COMPOSED), key=composed, partition=home))
+
+    await fold.fold(Record(CONTROL_TOPIC, home, key=DECOMPOSED.encode(), value=value))
+
+    state = fold.state(composed, home)
+    assert state is not None
+    assert state.erased_at_ms == NOW_MS
+
+
+async def test_row_32_what_has_no_step_before_it_is_taken_and_counted() -> None:
+    fold = folder()
+
+    await fold.fold(
+        record(0, event_value(event_id="e0", event_type="purchase", items=[{**TEA, "price": 1}])),
+        record(1, event_value(event_id="e1", event_type="ad_click", ad={"cid": "never-shown"})),
+        record(2, event_value(event_id="e2", event_type="view_item")),
+        record(3, event_value(event_id="e3", event_type="purchase", items=[{**TEA, "price": 1}])),
+    )
+
+    assert fold.outcomes() == {("accepted", ""): 4}
+    loose = [
+        fold.metrics.unattributed.labels(CLICK_TOPIC, step)._value.get()
+        for step in ("purchase_without_view", "click_without_impression")
+    ]
+    assert loose == [1, 1]
+
+
+async def test_row_33_an_ad_event_of_an_unknown_campaign_is_taken_and_says_so() -> None:
+    fold = folder(campaigns=["c1"])
+    ads = [event_value(event_id=cid, event_type="ad_impression", ad={"cid": cid}) for cid in ("c1", "c2")]
+
+    await fold.fold(*(record(offset, value, topic=AD_TOPIC) for offset, value in enumerate(ads)))
+
+    assert fold.outcomes() == {("accepted", ""): 1, ("normalised", "unknown_campaign"): 1}
+    state = fold.state()
+    assert state is not None
+    assert state.exposures.impressions == 2  # the campaign may come after its first event
+
+
+async def test_row_58_of_a_flood_of_one_user_the_rest_is_throttled_and_a_replay_says_the_same() -> None:
+    fold, again = folder(), folder()
+    flood = [record(offset, event_value(event_id=f"e{offset}")) for offset in range(1500)]
+    later = record(
+        1500, event_value(event_id="later", occurred_at_ms=NOW_MS + 60_000), timestamp=NOW_MS + 60_000
+    )
+
+    await fold.fold(*flood)
+
+    assert fold.outcomes() == {("accepted", ""): 1024, ("throttled", ""): 476}
+    state = fold.state()
+    assert state is not None
+    assert (state.revision, state.orders.first_seen) == (1024, (NOW_MS - 1000) // 1000)
+
+    await fold.fold(later)
+    for one in [*flood, later]:
+        await again.fold(one)
+
+    assert fold.outcomes()["accepted", ""] == 1025
+    assert again.outcomes() == fold.outcomes()
+    assert again.store.get(HOME, KEY) == fold.store.get(HOME, KEY)
+
+
+async def test_row_60_of_a_busy_user_the_window_holds_the_last_and_nobody_else_is_held_up() -> None:
+    fold = folder()
+    others = [user for user in (f"o{number}" for number in range(999)) if PARTITION_OF(user.encode()) == HOME]
+    busy = [record(offset, event_value(event_id=f"e{offset}")) for offset in range(60)]
+    rest = [
+        record(60 + number, event_value(user_id=user), key=user.encode())
+        for number, user in enumerate(others[:140])
+    ]
+
+    await fold.fold(
+        *busy, *rest, *(record(200 + one.offset, event_value(event_id=f"f{one.offset}")) for one in busy)
+    )
+
+    assert fold.outcomes() == {("accepted", ""): 260}
+    state = fold.state()
+    assert state is not None
+    assert (len(state.window), fold.store.count(HOME)) == (64, 141)
+
+
+async def test_row_61_beyond_the_cap_who_was_quiet_longest_is_forgotten_and_starts_anew_when_he_comes_back() -> (
+    None
+):
+    fold = folder(eviction=EvictionRules(max_users=100))
+    users = [user for user in (f"c{number}" for number in range(999)) if PARTITION_OF(user.encode()) == HOME][
+        :101
+    ]
+    crowd = [
+        record(offset, event_value(user_id=user), key=user.encode(), timestamp=NOW_MS + offset)
+        for offset, user in enumerate(users)
+    ]
+    first = users[0].encode()
+
+    await fold.fold(*crowd)
+
+    assert fold.store.count(HOME) == 95
+    assert fold.metrics.evicted.labels("crowded")._value.get() == 6
+    assert fold.sender.logs[CHANGELOG, HOME][-6:] == [OutRecord(user.encode(), None) for user in users[:6]]
+    assert first in {key for _, key in fold.due_users()}
+    assert fold.state(first) is None
+
+    await fold.fold(record(101, event_value(user_id=users[0], event_id="back"), key=first))
+
+    state = fold.state(first)
+    assert state is not None
+    assert (state.revision, len(state.window)) == (1, 1)
+
+
+async def test_row_61_who_was_quiet_too_long_is_forgotten_with_the_next_bundle() -> None:
+    fold = folder(virtual_time=True, eviction=EvictionRules(ttl_ms=days(400)))
+    much_later = NOW_MS + days(401)
+    other = next(
+        user for user in (f"o{number}" for number in range(99)) if PARTITION_OF(user.encode()) == HOME
+    )
+    await fold.fold(record(0))
+
+    fold.clock.monotonic += 601.0
+    value = event_value(user_id=other, occurred_at_ms=much_later)
+    await fold.fold(record(1, value, key=other.encode(), timestamp=much_later))
+
+    assert (fold.state(), fold.metrics.evicted.labels("expired")._value.get()) == (None, 1)
+    assert fold.state(other.encode()) is not None
+    late = record(2, event_value(event_id="e9"), timestamp=much_later)
+    await fold.fold(late)
+    assert fold.outcomes()["late", ""] == 1
+    assert fold.state() is None
+
+
+async def test_row_66_hostile_headers_are_never_read_and_go_nowhere() -> None:
+    fold = folder()
+    hostile = [("Faust-Ag-ReplyTo", b"interest.updates"), ("Faust-Ag-CorrelationId", b"\xff\xfe")]
+    many = [(f"h{number}", b"\x00\xff") for number in range(10_000)]
+
+    await fold.fold(record(0, headers=[*hostile, *many]))
+
+    assert fold.outcomes() == {("accepted", ""): 1}
+    assert {topic for (topic, _), log in fold.sender.logs.items() if log} == {CHANGELOG, TEXTS_TOPIC}
+
+
+async def test_row_67_a_burst_of_poison_is_rejected_one_by_one_and_the_good_ones_in_it_are_taken() -> None:
+    fold = folder()
+    kinds = [bad for bad in REJECTED if len(bad.value) < 2000]
+    poison = [record(offset, kinds[offset % len(kinds)].value) for offset in range(2000)]
+
+    await fold.fold(*poison, record(2000))
+
+    assert sum(count for (outcome, _), count in fold.outcomes().items() if outcome == "rejected") == 2000
+    assert fold.outcomes()["accepted", ""] == 1
+    assert len(fold.sender.records(DEAD_LETTER_TOPIC)) == 2000
+
+
 async def test_row_53_a_thousand_events_at_one_moment_leave_the_last_by_id() -> None:
     fold = folder()
     values = [event_value(event_id=f"{(number * 7) % 1000:03d}") for number in range(1000)]
@@ -428,6 +662,20 @@ async def test_what_could_not_be_sent_is_as_if_it_had_never_come(error: Exceptio
     assert len(fold.sender.records(TEXTS_TOPIC)) == 2
 
 
+async def test_when_almost_everything_is_bad_the_bundle_that_shows_it_is_not_sent() -> None:
+    fold = folder(limit=LimitRules(0.9, 10))
+    bad = [record(offset, b"bad") for offset in range(99)]
+    await fold.fold(*bad)
+
+    with pytest.raises(
+        DeadLetterLimitError, match=r"100% of the last records of behaviour.click were rejected"
+    ):
+        await fold.fold(record(99, b"bad"))
+
+    assert fold.outcomes() == {("rejected", "json"): 99}
+    assert len(fold.sender.records(DEAD_LETTER_TOPIC)) == 99
+
+
 async def test_a_bundle_of_partitions_that_moved_is_not_sent() -> None:
     fold = folder()
 
@@ -435,6 +683,17 @@ async def test_a_bundle_of_partitions_that_moved_is_not_sent() -> None:
         await fold.folder.fold(CLICK_TOPIC, HOME, [record(0)], lambda: True)
 
     assert fold.sender.records(CHANGELOG) == []
+
+
+async def test_a_send_that_outlasted_a_rebalance_brings_nothing_back_into_the_store() -> None:
+    fold = folder()
+    asked = iter([False, True])
+
+    with pytest.raises(SendAbandonedError):
+        await fold.folder.fold(CLICK_TOPIC, HOME, [record(0)], lambda: next(asked))
+
+    assert len(fold.sender.records(CHANGELOG)) == 1
+    assert (fold.store.partitions(), fold.due_users(), counted(fold.metrics)) == (set(), [], {})
 
 
 async def test_a_user_who_left_the_live_states_in_the_middle_of_a_bundle_loses_nothing() -> None:
@@ -485,14 +744,6 @@ async def test_freshness_counts_from_the_first_event_of_a_bundle() -> None:
     await fold.fold(record(0), later)
 
     assert fold.due.take(1, 2000.0)[0].appended_ms == NOW_MS
-
-
-async def test_gzip_is_never_inflated() -> None:
-    fold = folder()
-
-    await fold.fold(record(0, gzip.compress(event_value())))
-
-    assert fold.outcomes() == {("rejected", "utf8"): 1}
 
 
 JSON = st.recursive(

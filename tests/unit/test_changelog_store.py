@@ -19,6 +19,10 @@ class Recovered:
 
     def __init__(self) -> None:
         self.times = 0
+        self.records: list[tuple[str, int]] = []
+
+    def read_back(self, table: str, records: int) -> None:
+        self.records.append((table, records))
 
     def __call__(self) -> None:
         self.times += 1
@@ -29,7 +33,14 @@ async def table_over() -> Callable[[MemoryStore, Recovered], ChangelogTable]:
     app = faust.App("interestflow", broker="kafka://127.0.0.1:1", web_enabled=False, autodiscover=False)
 
     def build(store: MemoryStore, recovered: Recovered) -> ChangelogTable:
-        return ChangelogTable(app, name="user-behaviour", partitions=4, store=store, on_recovered=recovered)
+        return ChangelogTable(
+            app,
+            name="user-behaviour",
+            partitions=4,
+            store=store,
+            on_recovered=recovered,
+            on_read_back=recovered.read_back,
+        )
 
     return build
 
@@ -48,8 +59,8 @@ Build = Callable[[MemoryStore, Recovered], ChangelogTable]
 
 
 async def test_recovered_changes_go_into_the_store_with_their_offset(table_over: Build) -> None:
-    store = MemoryStore()
-    table = table_over(store, Recovered())
+    store, recovered = MemoryStore(), Recovered()
+    table = table_over(store, recovered)
 
     table.apply_changelog_batch(
         [
@@ -61,6 +72,7 @@ async def test_recovered_changes_go_into_the_store_with_their_offset(table_over:
     assert dict(store.scan(0)) == {b"a": b"2", b"c": b"3"}
     assert dict(store.scan(1)) == {}
     assert (store.persisted_offset(0), store.persisted_offset(1)) == (9, 3)
+    assert recovered.records == [("user-behaviour", 3), ("user-behaviour", 2)]
 
 
 async def test_recovery_goes_on_after_what_the_store_holds(table_over: Build) -> None:

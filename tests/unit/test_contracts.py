@@ -23,7 +23,7 @@ from stream.contracts import (
     json_schema,
     render,
 )
-from stream.dead_letter import dead_letter
+from stream.dead_letter import ATTEMPT_HEADER, LETTER_HEADER, MARKER_HEADER, dead_letter
 from stream.decode import MAX_VALUE_BYTES, decode_control, decode_event
 from stream.errors import RejectionError
 from stream.events import OWNED_TOPICS, Change, Reason
@@ -150,6 +150,15 @@ def test_a_dead_letter_has_the_headers_that_the_contract_names() -> None:
 
     assert [name for name, _ in plain.headers] == list(DEAD_LETTER_HEADERS)
     assert {name for name, _ in cut.headers} == DEAD_LETTER_HEADERS.keys() | CUT_HEADERS.keys()
+
+
+def test_a_replayed_record_and_its_marker_have_the_headers_that_the_contract_names() -> None:
+    messages = asyncapi_document()["components"]["messages"]
+
+    for name in ("behaviour-event", "control-event"):
+        assert {ATTEMPT_HEADER, LETTER_HEADER} < messages[name]["headers"]["properties"].keys()
+    assert LETTER_HEADER in messages["dead-letter"]["headers"]["properties"]
+    assert messages["dead-letter-replayed"]["headers"]["required"] == [MARKER_HEADER]
 
 
 # -- changes -----------------------------------------------------------------------------------------------------

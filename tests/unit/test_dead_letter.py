@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from stream.dead_letter import REASON_HEADER, dead_letter
+from stream.dead_letter import ATTEMPT_HEADER, LETTER_HEADER, REASON_HEADER, dead_letter
 from stream.errors import RejectionError
 from stream.events import Reason
 from tests.builders import Record
@@ -43,10 +43,41 @@ def test_the_headers_are_those_of_kip_1034_and_ours() -> None:
         REASON_HEADER: b"json",
         "interestflow.schema-version": b"1.0",
         "interestflow.app-version": b"1.2.3",
+        "interestflow.timestamp-ms": b"1700000000000",
         "interestflow.attempt": b"1",
     }
     assert trace.endswith(b"RejectionError: json: trailing bytes\n")
     assert b"ValueError: invalid literal for int() with base 10: 'the cause'" in trace
+
+
+def test_a_replayed_record_that_is_rejected_again_says_its_attempt_and_its_former_letter() -> None:
+    replayed = Record(value=b"x", headers=[(ATTEMPT_HEADER, b"3"), (LETTER_HEADER, b"2:17")])
+
+    headers = dict(dead_letter(replayed, rejection(), "1.2.3").headers)
+
+    assert (headers[ATTEMPT_HEADER], headers[LETTER_HEADER]) == (b"3", b"2:17")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"0", b"-1", b"soon", b"9" * 5000, "²".encode()])
+def test_a_made_up_attempt_counts_as_the_first(content: bytes) -> None:
+    headers = dict(dead_letter(Record(headers=[(ATTEMPT_HEADER, content)]), rejection(), "1.2.3").headers)
+
+    assert headers[ATTEMPT_HEADER] == b"1"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"2", b"2:", b"\x1b[2J", b"1:" + b"9" * 900_000])
+def test_a_made_up_former_letter_is_left_out(content: bytes) -> None:
+    letter = dead_letter(Record(headers=[(LETTER_HEADER, content)]), rejection(), "1.2.3")
+
+    assert LETTER_HEADER not in dict(letter.headers)
+
+
+def test_of_many_former_letters_one_is_kept_so_that_a_broker_takes_it() -> None:
+    record = Record(headers=[(LETTER_HEADER, b"%d:1" % number) for number in range(30_000)])
+
+    letter = dead_letter(record, rejection(), "1.2.3")
+
+    assert [content for name, content in letter.headers if name == LETTER_HEADER] == [b"0:1"]
 
 
 @pytest.mark.parametrize("size", [65_536, 0])
@@ -55,7 +86,7 @@ def test_what_fits_is_kept_whole(size: int) -> None:
 
     letter = dead_letter(record, rejection(), "1.2.3")
 
-    assert (letter.key, letter.value, len(letter.headers)) == (record.key, record.value, 10)
+    assert (letter.key, letter.value, len(letter.headers)) == (record.key, record.value, 11)
 
 
 def test_a_null_stays_null() -> None:

@@ -74,6 +74,7 @@ def update(**changes: Any) -> InterestUpdate:
         "moved_by": [Contribution(0, 1, 0.75), Contribution(1, 0, 0.123456)],
         "source": "model",
         "emitted_at_ms": NOW_MS + 40,
+        "purposes": [3, 4],
         **changes,
     }
     return build_update(UpdateParts(**parts), bundle())
@@ -113,6 +114,7 @@ def test_an_update_says_all_that_the_contract_has() -> None:
                 "interest_id": "brie", "share": 0.1235,
             },
         ],
+        "purposes": [3, 4],
         "user": {
             "data": [
                 {
@@ -173,7 +175,7 @@ def test_confidence_grows_with_what_is_known_of_a_user() -> None:
 
 def test_a_model_without_a_half_life_has_that_of_its_horizon() -> None:
     parts = UpdateParts(
-        "u1", "update", known_user(), floats(1), None, None, np.array([0]), [], "profile", NOW_MS
+        "u1", "update", known_user(), floats(1), None, None, np.array([0]), [], "profile", NOW_MS, []
     )
 
     assert build_update(parts, bundle(half_life_days=None)).half_life_days == 28.0
@@ -217,3 +219,10 @@ def test_a_repeat_has_the_same_id_and_anything_else_another() -> None:
     assert len(ids) == 24
     assert update_id("u1", 1, "update", "5") == update_id("u1", 1, "update", "5")
     assert all(len(one) == 32 for one in ids)
+
+
+def test_without_personalised_ads_nothing_is_said_to_ad_systems() -> None:
+    document = update(purposes=[3, 5])
+
+    assert document.user["data"][0]["segment"] == []  # type: ignore[index]
+    assert (document.purposes, len(document.interests)) == ([3, 5], 2)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.model.answers import read_scored, read_vectors
+from stream.model.answers import Widths, label_set_number, read_scored, read_vectors
 from stream.model.failures import FailureKind, ModelCallError
+
+WIDTHS = Widths(labels=5, dimensions=4, label_set=0x123)
 
 
 class Given:
@@ -43,7 +45,7 @@ def with_one(value: float, *shape: int) -> NDArray[np.float32]:
 
 
 def test_a_right_answer_is_passed_on() -> None:
-    scored = read_scored(head(), "interest_head", 2, 5, 4)
+    scored = read_scored(head(), "interest_head", 2, WIDTHS)
 
     assert scored.scores.shape == (2, 5)
     assert scored.intent.shape == (2, 3)
@@ -62,11 +64,15 @@ def test_a_right_answer_is_passed_on() -> None:
         (head(USER_VECTOR=with_one(np.inf, 2, 4)), r"USER_VECTOR holds NaN or infinity in 1 of 2 rows"),
         (head(USER_VECTOR=float32(0)), r"USER_VECTOR is empty or cut"),
         (Given(SCORES=float32(2, 5)), r"there is no INTENT"),
+        (
+            head(LABEL_SET=np.array([[0x123], [0x124]])),
+            r"the server scores label set 000000000000124…, the worker's repository names 000000000000123…",
+        ),
     ],
 )
 def test_scores_that_can_not_be_meant_are_invalid(answer: Given, said: str) -> None:
     with pytest.raises(ModelCallError, match=said) as caught:
-        read_scored(answer, "interest_head", 2, 5, 4)
+        read_scored(answer, "interest_head", 2, WIDTHS)
 
     assert caught.value.kind is FailureKind.INVALID
 
@@ -90,3 +96,15 @@ def test_a_vector_normalised_in_half_precision_is_good_enough() -> None:
     vectors = float32(2, 4, value=0.503)
 
     assert read_vectors(Given(VECTOR=vectors), "behaviour_encoder", 2, 4) is vectors
+
+
+def test_the_label_set_is_told_by_the_first_60_bits_of_its_hash() -> None:
+    assert label_set_number("0123456789abcdef" + 48 * "f") == 0x0123456789ABCDE
+
+
+def test_a_server_that_does_not_tell_its_label_set_is_believed() -> None:
+    assert read_scored(head(), "interest_head", 2, WIDTHS).scores.shape == (2, 5)
+    assert read_scored(head(LABEL_SET=np.full((2, 1), 0x123)), "interest_head", 2, WIDTHS).scores.shape == (
+        2,
+        5,
+    )

@@ -81,10 +81,32 @@ def test_a_new_head_may_go_with_an_older_encoder_of_the_same_encoder_version(rep
     assert (bundle.encoder.version, bundle.head.version) == ("1", "2")
 
 
+def test_a_version_is_taken_with_the_encoder_that_it_was_trained_with(repository: Path) -> None:
+    write_toy_repository(repository, labels=2, dimensions=8, version="2")
+    write_toy_repository(repository, labels=2, dimensions=8, version="3")
+    write_manifest(repository / ENCODER / "3", encoder_version="toy-2")
+    write_manifest(repository / HEAD / "3", encoder_version="toy-2")
+
+    taken = [load_bundle(repository, version) for version in ("1", "2", "3")]
+
+    assert [(bundle.encoder.version, bundle.head.version) for bundle in taken] == [
+        ("2", "1"),
+        ("2", "2"),
+        ("3", "3"),
+    ]
+
+
+def test_a_version_that_is_not_there_is_named_with_those_that_are(repository: Path) -> None:
+    write_toy_repository(repository, labels=2, dimensions=8, version="4")
+
+    with pytest.raises(ModelRepositoryError, match=r"interest_head has no version 3 \(it has 1, 4\): deploy"):
+        load_bundle(repository, "3")
+
+
 def test_a_repository_that_is_not_there_is_named(tmp_path: Path) -> None:
     said = reason(tmp_path / "models")
 
-    assert "behaviour_encoder has no version directory" in said
+    assert "interest_head has no version directory" in said
     assert "set INTERESTFLOW_MODEL__REPOSITORY" in said
 
 

@@ -47,6 +47,25 @@ def test_beyond_its_cap_the_first_id_goes() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("known", "occurred_at_ms", "flooded"),
+    [
+        (MAX_RECENT_IDS, 5, True),
+        (MAX_RECENT_IDS - 1, 5, False),
+        (MAX_RECENT_IDS, 5 + 59_999, True),
+        (MAX_RECENT_IDS, 5 + 60_000, False),
+        (MAX_RECENT_IDS, 5 - 60_000, False),
+    ],
+)
+def test_as_many_events_as_are_remembered_within_a_minute_are_a_flood(
+    *, known: int, occurred_at_ms: int, flooded: bool
+) -> None:
+    recent = remembered(*((number, 0, 5) for number in range(known)))
+
+    assert recent.is_flooded(occurred_at_ms, 60_000) is flooded
+    assert not recent.is_flooded(occurred_at_ms, 0)
+
+
 def test_ids_can_be_let_go_before_any_was_asked_for() -> None:
     recent = remembered((1, 10, 5), (2, 20, 6))
     stored = RecentIds()

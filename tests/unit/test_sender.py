@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka.errors import (
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     NotLeaderForPartitionError,
     RequestTimedOutError,
@@ -156,7 +157,7 @@ async def test_a_record_beyond_a_request_is_a_named_error_before_anything_is_sen
     assert s.broker.batches == []
 
 
-@pytest.mark.parametrize("error", [RequestTimedOutError, NotLeaderForPartitionError])
+@pytest.mark.parametrize("error", [RequestTimedOutError, NotLeaderForPartitionError, KafkaTimeoutError])
 async def test_what_may_work_again_is_tried_again_with_growing_pauses(error: type[KafkaError]) -> None:
     s = sending(error(), error(), error())
 

@@ -9,6 +9,7 @@ from stream.ads.decision import CandidateReason
 from stream.ads.snapshot import InterestRows
 from stream.errors import ConfigurationError
 from stream.events import TEXTS_TOPIC, Change, Item, Outcome
+from stream.privacy import PrivacyRules
 from stream.render import category_hash
 from stream.sensitive import DEFAULT_LIST, NOTHING_SENSITIVE, read_list, withhold
 from stream.settings import SensitiveSettings
@@ -147,7 +148,7 @@ def test_a_harmless_event_stays_the_same_object() -> None:
 
 
 async def test_fold_counts_a_sensitive_event_and_remembers_nothing_of_what_it_was_about() -> None:
-    fold = folder(sensitive=NAMES)
+    fold = folder(privacy=PrivacyRules(sensitive=NAMES))
     purchase = event_value(event_type="purchase", items=[TEA, item("Laxatives", "Laxatives")])
 
     await fold.fold(record(0, purchase), record(1, event_value(event_id="e2", items=[item("Wine", "Wine")])))

@@ -9,7 +9,15 @@ from stream.errors import SourceRewoundError
 from stream.events import BROWSE_TOPIC, CLICK_TOPIC, CONTROL_TOPIC
 from stream.fold import source_key
 from stream.partitioner import partitioner
-from stream.sources import PartitionCountChangedError, check_homes, highest_applied, safe_positions
+from stream.sources import (
+    ChangelogRewoundError,
+    ChangelogTruncatedError,
+    PartitionCountChangedError,
+    check_changelog,
+    check_homes,
+    highest_applied,
+    safe_positions,
+)
 from stream.state import UserState, encode_state
 from stream.stores.memory import MemoryStore
 
@@ -156,3 +164,39 @@ def test_a_look_at_a_hundred_users_is_enough() -> None:
 def test_keys_of_sources_are_those_of_the_input_topics() -> None:
     with pytest.raises(SourceRewoundError, match=BROWSE_TOPIC):
         safe_positions({TP(BROWSE_TOPIC, 1): 0}, {TP(BROWSE_TOPIC, 1): 3}, {1: {source_key(1, 1, 0): 3}}, 0)
+
+
+CHANGELOG_2 = TP("shop-user-behaviour-changelog", 2)
+
+
+@pytest.mark.parametrize(
+    ("persisted", "begin", "end"),
+    [(None, 0, 0), (None, 50, 90), (89, 0, 90), (89, 90, 90), (0, 1, 5), (-1, 0, 7), (41, 12, 90)],
+)
+def test_a_store_that_its_changelog_can_bring_up_to_date_is_kept(
+    persisted: int | None, begin: int, end: int
+) -> None:
+    check_changelog(CHANGELOG_2, persisted, begin, end)
+
+
+def test_a_changelog_that_ends_before_what_the_store_holds_is_refused_by_name() -> None:
+    with pytest.raises(ChangelogRewoundError) as caught:
+        check_changelog(CHANGELOG_2, 90, 0, 90)
+
+    assert str(caught.value) == (
+        "shop-user-behaviour-changelog partition 2 ends at offset 90, but the store holds it up to offset 90: Kafka lost "
+        "records of the changelog, or it was made anew. The store has what Kafka has not; to go on with what Kafka has, "
+        "delete INTERESTFLOW_STORE__DIRECTORY of this worker and restart it"
+    )
+
+
+def test_a_changelog_of_which_unread_records_were_deleted_is_refused_by_name() -> None:
+    with pytest.raises(ChangelogTruncatedError) as caught:
+        check_changelog(CHANGELOG_2, 41, 43, 90)
+
+    assert str(caught.value) == (
+        "shop-user-behaviour-changelog partition 2 begins at offset 43, but the store holds it up to offset 41 only: what "
+        "was between is deleted, so users would silently be old. A changelog must be compacted and never deleted "
+        "(`interestflow topics check`); to go on with what is left, delete INTERESTFLOW_STORE__DIRECTORY of this worker and "
+        "restart it, and replay the inputs if they are still there"
+    )

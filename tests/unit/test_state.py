@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.consent import Consent
 from stream.errors import StateVersionError
 from stream.exposure import MAX_EXPOSURES, Exposures
 from stream.profile import HALF_LIVES_DAYS, MAX_CATEGORIES, Profile
@@ -19,6 +20,7 @@ from stream.state import (
     decode_state,
     encode_state,
     peek_applied,
+    peek_consent,
     peek_erased,
     peek_revision,
 )
@@ -40,6 +42,7 @@ def states(draw: st.DrawFn) -> UserState:
     state = UserState()
     state.revision, state.folded_at_ms, state.erased_at_ms = draw(U32), draw(I64), draw(I64)
     state.applied = draw(st.dictionaries(U64, I64, max_size=6))
+    state.consent = draw(st.builds(Consent, U16, U32, st.booleans(), st.booleans()))
     state.orders = draw_orders(draw)
     for one in draw(st.lists(BEHAVIOURS, max_size=5)):
         state.window.add(one, WindowPolicy())
@@ -78,6 +81,7 @@ def contents(state: UserState) -> tuple[object, ...]:
         state.folded_at_ms,
         state.erased_at_ms,
         state.applied,
+        state.consent,
         *({name: getattr(part, name) for name in part.__slots__ if name[0] != "_"} for part in parts),
     )
 
@@ -94,9 +98,22 @@ def test_a_state_comes_back_from_its_bytes_and_gives_the_same_bytes(state: UserS
 def test_a_look_at_the_bytes_sees_what_decoding_sees(state: UserState) -> None:
     data = encode_state(state)
 
-    assert (peek_revision(data), peek_erased(data), peek_applied(data)) == (
-        state.revision, bool(state.erased_at_ms), state.applied,
+    assert (peek_revision(data), peek_erased(data), peek_applied(data), peek_consent(data)) == (
+        state.revision, bool(state.erased_at_ms), state.applied, state.consent,
     )  # fmt: skip
+
+
+@given(states())
+def test_a_state_of_version_1_is_that_of_a_user_who_said_nothing(state: UserState) -> None:
+    state.consent = Consent()
+    data = encode_state(state)
+    # Version 1 had two spare bytes where the purposes are, and no second of expiry behind the header.
+    version_1 = bytes([1]) + data[1:6] + b"\0\0" + data[8:46] + data[50:]
+
+    assert contents(decode_state(version_1)) == contents(state)
+    assert (peek_revision(version_1), peek_applied(version_1)) == (state.revision, state.applied)
+    assert peek_consent(version_1) == Consent()
+    assert encode_state(decode_state(version_1)) == data
 
 
 def test_a_state_from_bytes_is_worked_on_as_before() -> None:
@@ -117,7 +134,7 @@ def test_a_state_from_bytes_is_worked_on_as_before() -> None:
 
 
 def test_a_new_state_takes_few_bytes() -> None:
-    assert len(encode_state(UserState())) == 46 + 40
+    assert len(encode_state(UserState())) == 50 + 40
 
 
 def test_the_largest_state_that_settings_allow_fits_the_cap() -> None:
@@ -148,7 +165,7 @@ def test_a_full_default_state_takes_what_its_byte_budget_says() -> None:
     for event_hash in range(30):
         state.recent.remember(event_hash, 0, NOW_MS)
 
-    assert len(encode_state(state)) == 46 + 5 * 16 + 40 + 64 * (28 + 36) + 30 * 48 + 30 * 20
+    assert len(encode_state(state)) == 50 + 5 * 16 + 40 + 64 * (28 + 36) + 30 * 48 + 30 * 20
 
 
 def test_a_state_of_a_newer_release_is_refused_by_name() -> None:
@@ -158,7 +175,7 @@ def test_a_state_of_a_newer_release_is_refused_by_name() -> None:
         decode_state(data)
 
     assert str(caught.value) == (
-        "user state has encoding version 2, this release reads up to 1: run the release that wrote it, or a newer one"
+        "user state has encoding version 3, this release reads up to 2: run the release that wrote it, or a newer one"
     )
 
 

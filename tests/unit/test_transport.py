@@ -84,6 +84,12 @@ class BrokerThread(Service):
         self.committed.update(offsets)
         return True
 
+    async def highwaters(self, *tps: TP) -> dict[TP, int | None]:
+        return {tp: self.highwater(tp) for tp in tps}
+
+    async def position(self, tp: TP) -> int | None:
+        return self.positions.get(tp)
+
     async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
         return {tp: self.logs[tp][0].offset if self.logs.get(tp) else 0 for tp in tps}
 
@@ -122,9 +128,14 @@ class Delivery:
         self.broker = BrokerThread()
         self.seen = Seen()
         self.checked: list[dict[TP, int]] = []
+        self.checked_changelogs: list[tuple[dict[TP, int], dict[TP, int]]] = []
         self.check: Callable[[Mapping[TP, int]], Mapping[TP, int]] = dict
         settings = BundleSettings(
-            frozenset({CLICK.topic, BROWSE.topic}), max_records, self._check_positions, self.seen
+            frozenset({CLICK.topic, BROWSE.topic}),
+            max_records,
+            self._check_positions,
+            self._check_changelogs,
+            self.seen,
         )
         broker = self.broker
         transport_type = bundle_transport(settings)
@@ -142,6 +153,9 @@ class Delivery:
     async def _check_positions(self, positions: Mapping[TP, int]) -> Mapping[TP, int]:
         self.checked.append(dict(positions))
         return self.check(positions)
+
+    def _check_changelogs(self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+        self.checked_changelogs.append((dict(beginnings), dict(ends)))
 
     def assign(self, *tps: TP) -> None:
         """What Faust does on an assignment: everything is paused until recovery is done."""
@@ -685,6 +699,41 @@ async def test_delivery_starts_where_the_check_says(delivery: Delivery) -> None:
     assert delivery.broker.seeks == [(CLICK, 0)]
     assert await delivery.offsets() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert delivery.seen.sought == []
+
+
+async def test_a_start_below_the_committed_offset_is_committed_so_that_commits_go_on_from_there(
+    delivery: Delivery,
+) -> None:
+    delivery.check = lambda positions: dict.fromkeys(positions, 0)
+
+    await delivery.consumer.perform_seek()
+    delivery.ack(*await delivery.fetch())
+    await delivery.consumer.commit()
+
+    assert delivery.broker.commits == [{CLICK: 0}, {CLICK: 10}]
+
+
+async def test_changelogs_are_checked_before_tables_are_recovered_from_them(delivery: Delivery) -> None:
+    delivery.broker.write(CHANGELOG, 40, 41, 42)
+
+    ends = await delivery.consumer.highwaters(CHANGELOG)
+    await delivery.consumer.highwaters(CLICK)
+
+    assert ends == {CHANGELOG: 43}
+    assert delivery.checked_changelogs == [({CHANGELOG: 40}, {CHANGELOG: 43})]
+
+
+async def test_a_partition_is_read_to_its_end_only_once_its_bundles_are_committed(delivery: Delivery) -> None:
+    async def is_read() -> bool:
+        return await delivery.consumer.is_read_to(CLICK, 10)
+
+    before = await is_read()
+    async for _, message in delivery.consumer.getmany(1.0):
+        delivery.ack(message)
+    delivered = await is_read()
+    await delivery.consumer.commit()
+
+    assert (before, delivered, await is_read()) == (False, False, True)
 
 
 # -- as a whole ----------------------------------------------------------------------------------------------------

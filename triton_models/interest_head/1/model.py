@@ -7,6 +7,9 @@ bucket, and rows of one bucket run together, at most ``run_rows`` at a time (mor
 Parameters of config.pbtxt: ``engine`` (auto: bf16 where the CPU has AMX for it; fp32), ``threads``, ``run_rows``,
 ``buckets`` (lengths, comma-separated; empty if nothing is ragged), ``max_id`` (largest value of the integer inputs).
 The environment variable INTERESTFLOW_ENGINE goes before ``engine``.
+
+An output named LABEL_SET is not asked of the ONNX file: it says, per row, which label set the loaded version scores
+(the first 60 bits of ``label_set_hash`` of the manifest beside it), so that a client can refuse another one.
 """
 
 import json
@@ -20,6 +23,10 @@ import triton_python_backend_utils as pb_utils
 
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
+
+LABEL_SET = "LABEL_SET"
+#: Hexadecimal digits of the hash that a signed 64-bit integer holds.
+_LABEL_SET_DIGITS = 15
 
 
 class Engine(Protocol):
@@ -112,6 +119,12 @@ def padded(array: Array, length: int) -> Array:
     return out
 
 
+def label_set_number(version: Path) -> int:
+    """The label set of a version directory, as its manifest says."""
+    manifest = json.loads((version / "manifest.json").read_text())
+    return int(manifest["label_set_hash"][:_LABEL_SET_DIGITS], 16)
+
+
 class Batch:
     """Requests of one length, as one array per input, with the rows of each request."""
 
@@ -145,14 +158,16 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         self._inputs = [entry["name"] for entry in config["input"]]
-        self._outputs = [entry["name"] for entry in config["output"]]
+        outputs = [entry["name"] for entry in config["output"]]
+        self._outputs = [name for name in outputs if name != LABEL_SET]
         self._buckets = [int(size) for size in parameters.get("buckets", "").split(",") if size]
         self._run_rows = int(parameters["run_rows"])
         self._max_id = int(parameters.get("max_id", "0"))
         wanted = os.environ.get("INTERESTFLOW_ENGINE") or parameters["engine"]
         engine = choose_engine(wanted, Path("/proc/cpuinfo").read_text())
-        path = Path(args["model_repository"], args["model_version"], "model.onnx")
-        self._engine = engine(str(path), self._outputs, int(parameters["threads"]))
+        version = Path(args["model_repository"], args["model_version"])
+        self._label_set = label_set_number(version) if LABEL_SET in outputs else None
+        self._engine = engine(str(version / "model.onnx"), self._outputs, int(parameters["threads"]))
         pb_utils.Logger.log_info(f"{args['model_name']} runs on {engine.__name__}")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -170,11 +185,15 @@ class TritonPythonModel:
             batches.setdefault(length, Batch()).add(index, arrays)
         for batch in batches.values():
             for index, outputs in batch.answers(self._run(batch.inputs())):
-                tensors = [
-                    pb_utils.Tensor(name, output) for name, output in zip(self._outputs, outputs, strict=True)
-                ]
-                responses[index] = pb_utils.InferenceResponse(tensors)
+                responses[index] = pb_utils.InferenceResponse(self._tensors(outputs))
         return responses
+
+    def _tensors(self, outputs: Sequence[Array]) -> list[Any]:
+        tensors = [pb_utils.Tensor(name, output) for name, output in zip(self._outputs, outputs, strict=True)]
+        if self._label_set is not None:
+            rows = np.full((len(outputs[0]), 1), self._label_set, dtype=np.int64)
+            tensors.append(pb_utils.Tensor(LABEL_SET, rows))
+        return tensors
 
     def _read(self, request: Any) -> tuple[int, dict[str, Array]]:
         """The request's bucket (0 if nothing is ragged) and its arrays."""

@@ -1,0 +1,1 @@
+"""Gates: each promise of docs/reliability.md, shown on real Apache Kafka while faults are made."""

@@ -1,0 +1,209 @@
+"""What every gate stands on: topics, workers under load, and the settlement of accounts at the end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from benchmarks.chaos.accounts import Accounts, letter, settle
+from benchmarks.chaos.feed import Feeder, shoppers
+from benchmarks.chaos.progress import Progress
+from benchmarks.chaos.watch import watch
+from stream.clock import SystemClock
+from stream.events import BEHAVIOUR_TOPICS, DEAD_LETTER_TOPIC, UPDATES_TOPIC
+from stream.state import decode_state
+from stream.topics import TopicSpec, create_topics, service_topics
+from stream.window import WindowPolicy
+from tests.behaviour_feed import PARTITIONS, Fed
+from tests.reference_fold import ReferenceFold
+from tests.worker_process import REPOSITORY, WorkerProcess, latest_by_key, read_topic
+
+APP_ID: Final = "chaos"
+CHANGELOG: Final = f"{APP_ID}-user-behaviour-changelog"
+#: Topics are not read in step, so nothing of a run may be late; small windows keep the changelog small.
+POLICY: Final = WindowPolicy(size=16, lateness_grace_ms=30 * 86_400_000)
+SESSION_SECONDS: Final = 6
+_SETTINGS: Final = {
+    "APP_ID": APP_ID,
+    "WINDOW__SIZE": str(POLICY.size),
+    "WINDOW__LATENESS_GRACE_HOURS": "720",
+    "KAFKA__SESSION_TIMEOUT_SECONDS": str(SESSION_SECONDS),
+    "KAFKA__REBALANCE_TIMEOUT_SECONDS": "8",
+}
+#: Outputs without a model server: every update comes from the lowest rung of the ladder, which is enough to see
+#: whether one is missing, repeated or different.
+SCORING: Final = {
+    "MODEL__ENABLED": "true",
+    "MODEL__REPOSITORY": str(REPOSITORY / "triton_models"),
+    "MODEL__GRPC_URL": "127.0.0.1:1",
+    "SCORE__RETRY_SECONDS": "5",
+}
+#: Changelogs are compacted while the run goes on, as they are in production.
+_CLEANED: Final = {"segment.bytes": "4194304", "min.cleanable.dirty.ratio": "0.2"}
+_CATCH_UP_SECONDS: Final = 180.0
+_POLL_SECONDS: Final = 0.25
+_clock = SystemClock()
+
+
+class Run(NamedTuple):
+    """What one gate is told."""
+
+    directory: Path
+    seed: int
+    #: A version of a minute at most, for every day.
+    short: bool
+
+
+class NotCaughtUpError(Exception):
+    """The workers left events unread."""
+
+
+class Load:
+    """A feed and a watch over the group that reads it."""
+
+    def __init__(self, bootstrap_servers: str, feeder: Feeder) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.feeder = feeder
+        #: From when all workers were ready, see ``start_over``.
+        self.progress = Progress()
+        self._began_seconds = _clock.monotonic_seconds()
+
+    def start_over(self) -> None:
+        """Forget how long the first start took: what stood still before was nobody's yet."""
+        self.progress.forget_stalls()
+
+    async def committed(self, more: int) -> None:
+        """Until so many more events are folded and committed.
+
+        Raises:
+            NotCaughtUpError: They are not, in a long time.
+        """
+        goal = self.progress.committed + more
+        await self._until(lambda: self.progress.committed >= goal, f"fold {more} more events")
+
+    async def caught_up(self) -> None:
+        """Stop the feed and wait until everything is committed.
+
+        Raises:
+            NotCaughtUpError: It is not, in a long time.
+        """
+        self.feeder.stop()
+        await self.feeder.ended.wait()
+        self.progress.lag = None  # only a look from now on counts
+        await self._until(lambda: self.progress.lag == 0, "catch up")
+
+    async def _until(self, done: Callable[[], bool], what: str) -> None:
+        began = _clock.monotonic_seconds()
+        while not done():
+            if _clock.monotonic_seconds() - began > _CATCH_UP_SECONDS:
+                raise NotCaughtUpError(
+                    f"the workers did not {what} within {_CATCH_UP_SECONDS:g} s: {self.progress.committed} events are "
+                    f"committed, {self.progress.lag} are not; see their logs"
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def figures(self) -> dict[str, object]:
+        """For a verdict."""
+        return {
+            "longest_stall_seconds": round(self.progress.longest_stall_seconds, 1),
+            "not_acknowledged_to_the_producer": self.feeder.given_up,
+            "seconds": round(_clock.monotonic_seconds() - self._began_seconds),
+        }
+
+
+@asynccontextmanager
+async def under_load(
+    bootstrap_servers: str, seed: int, rate: float, source: Iterator[Fed] | None = None
+) -> AsyncIterator[Load]:
+    """Topics made anew and events coming in; stopped at the latest at the end."""
+    feeder = Feeder(bootstrap_servers, source or shoppers(seed), rate)
+    load = Load(bootstrap_servers, feeder)
+    async with asyncio.TaskGroup() as tasks:
+        feeding = tasks.create_task(feeder.run())
+        watching = tasks.create_task(watch(bootstrap_servers, APP_ID, load.progress))
+        try:
+            yield load
+        finally:
+            feeder.stop()
+            await asyncio.wait({feeding})
+            watching.cancel()
+
+
+async def make_topics(bootstrap_servers: str, replication_factor: int = 1) -> None:
+    """The service's topics, with changelogs that are cleaned soon."""
+    specs = [_cleaned(spec) for spec in service_topics(APP_ID, PARTITIONS, virtual_time=True)]
+    await create_topics(bootstrap_servers, specs, replication_factor=replication_factor)
+
+
+def _cleaned(spec: TopicSpec) -> TopicSpec:
+    return replace(spec, config={**spec.config, **_CLEANED}) if spec.name.endswith("-changelog") else spec
+
+
+def is_ready(samples: Mapping[str, float]) -> bool:
+    """Whether a worker holds partitions and has recovered them."""
+    return samples.get("interestflow_assigned_partitions|behaviour.click", 0.0) > 0
+
+
+class Fleet:
+    """Workers of one group; a context manager that ends them."""
+
+    def __init__(self, directory: Path, bootstrap_servers: str, workers: int, **settings: str) -> None:
+        self.workers = [
+            WorkerProcess(directory, bootstrap_servers, **{**_SETTINGS, **settings}) for _ in range(workers)
+        ]
+        for number, worker in enumerate(self.workers):
+            worker.environment["INTERESTFLOW_STORE__DIRECTORY"] = str(directory / f"state-{number}")
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start them all; they are not ready yet."""
+        for worker in self.workers:
+            self._stack.enter_context(worker)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill those that still run."""
+        self._stack.close()
+
+    async def ready(self, load: Load | None = None) -> None:
+        """Until each of them has its partitions; stalls of that load count from then on."""
+        for worker in self.workers:
+            await asyncio.to_thread(worker.until, is_ready)
+        if load is not None:
+            load.start_over()
+
+    def unexpected_ends(self) -> list[str]:
+        """Of workers that ended by themselves."""
+        return [
+            f"a worker ended by itself with {worker.exit_code}: {worker.log.strip().splitlines()[-1:]}"
+            for worker in self.workers
+            if worker.exit_code is not None
+        ]
+
+
+async def settled(load: Load) -> tuple[Accounts, list[str]]:
+    """The accounts of a run whose workers are done, and what is wrong with them."""
+    servers = load.bootstrap_servers
+    reference = ReferenceFold(POLICY)
+    in_log = set()
+    for topic in BEHAVIOUR_TOPICS:
+        for record in await read_topic(servers, topic, PARTITIONS):
+            place = (topic, record.partition, record.offset)
+            reference.fold(place, record.timestamp, record.key, record.value)
+            in_log.add(place)
+    changes = latest_by_key(await read_topic(servers, CHANGELOG, PARTITIONS))
+    letters = [
+        letter((record.key, record.value), record.headers)
+        for record in await read_topic(servers, DEAD_LETTER_TOPIC, PARTITIONS)
+    ]
+    updates = [
+        record.value for record in await read_topic(servers, UPDATES_TOPIC, PARTITIONS) if record.value
+    ]
+    states = {key: decode_state(value) for key, value in changes.items()}
+    accounts = settle(reference, states, letters, updates)
+    problems = accounts.problems()
+    if vanished := len(load.feeder.acknowledged - in_log):
+        problems.append(f"{vanished} events that the broker acknowledged are not in its log")
+    return accounts, problems

@@ -1,0 +1,331 @@
+"""Gate G4: whatever happens to the model server, no worker restarts and users get updates by the fallback ladder.
+
+A real worker on a real broker with the shipped model on the bundled Triton: the server is halted, killed and started
+again, and its head's python process is killed, which the worker mends by itself. Then the same worker in front of a
+scripted server with Triton's protocol: answers with NaN, of a wrong shape, of another label set. Each fault must open
+the breaker, each end of a fault must close it, and in the end the last update of every user is the model's.
+
+    python -m benchmarks.model_faults --json figures.json
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from benchmarks.report import keep, table
+from benchmarks.servers import MODELS, REPOSITORY, bundled_triton, empty_broker
+from stream.clock import SystemClock
+from stream.embedded.triton_server import BundledTriton
+from stream.events import UPDATES_TOPIC
+from stream.model.repository import HEAD, load_bundle
+from tests.behaviour_feed import PARTITIONS, Fed, events, produce
+from tests.brokers import Broker, recreate_topics
+from tests.scripted_triton import Asked, ScriptedTriton, Tensors
+from tests.worker_process import WorkerProcess, latest_by_key, loads, read_topic, total
+
+APP_ID: Final = "model-faults"
+DEFAULT_SEED: Final = 7
+_USERS: Final = 40
+#: Fed before the first fault, during each fault, and after each.
+_STEP: Final = 120
+_LADDER: Final = ("cached", "profile", "none")
+_clock = SystemClock()
+
+Samples = Mapping[str, float]
+Act = Callable[[], None]
+
+
+class Fault(NamedTuple):
+    """How it begins and ends; ``mend`` does nothing where the worker must mend it."""
+
+    name: str
+    begin: Act
+    mend: Act
+
+
+class Figures(NamedTuple):
+    """What one fault did."""
+
+    fault: str
+    updates_by_ladder: int
+    most_due_users: int
+    breaker_opened: bool
+    breaker_closed: bool
+    due_left: int
+    recovery_seconds: float
+    worker_restarts: int
+    passed: bool
+
+
+class FaultyTriton(ScriptedTriton):
+    """Answers rightly until ``fault`` names what is wrong with the head's answers."""
+
+    fault: str | None = None
+
+    def _right(self, asked: Asked) -> Tensors:
+        tensors = super()._right(asked)
+        if "SCORES" not in tensors:
+            return tensors
+        # A real user's features are no probabilities.
+        scores = 1.0 - np.exp2(-np.maximum(tensors["SCORES"], 0.0))
+        match self.fault:
+            case "nan":
+                scores[0, 0] = np.nan
+            case "wrong_shape":
+                scores = np.concatenate([scores, scores[:, :1]], axis=1)
+            case "wrong_labels":
+                return {**tensors, "LABEL_SET": np.full((len(scores), 1), 1.0, dtype=np.float32)}
+        return {**tensors, "SCORES": scores}
+
+
+def python_process(triton: int, model: str) -> int:
+    """The process id of a model's stub, a child of that server.
+
+    Raises:
+        LookupError: There is none.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (process / "cmdline").read_bytes()
+        except OSError:  # it ended while we looked
+            continue
+        if parent == triton and f"{model}_0_".encode() in command:
+            return int(process.name)
+    raise LookupError(f"Triton {triton} has no python process of {model}: is that model loaded?")
+
+
+def measure(broker: Broker, seed: int = DEFAULT_SEED) -> dict[str, Any]:
+    """The gate's figures; ``pass`` says whether it holds."""
+    with bundled_triton(REPOSITORY, MODELS) as triton:
+        figures = _under(broker, seed, triton.grpc_url, real_faults(triton), triton.admin_key)
+    with scripted() as (url, server):
+        figures += _under(broker, seed, url, scripted_faults(server), "none needed")
+    return {
+        "pass": all(figure.passed for figure in figures),
+        "seed": seed,
+        "broker": broker.kind,
+        "worker_restarts": sum(figure.worker_restarts for figure in figures),
+        "faults": {figure.fault: figure._asdict() for figure in figures},
+    }
+
+
+def real_faults(triton: BundledTriton) -> list[Fault]:
+    """Of a real server."""
+
+    def halt() -> None:
+        os.kill(triton.pid, signal.SIGSTOP)
+
+    def go_on() -> None:
+        os.kill(triton.pid, signal.SIGCONT)
+
+    def kill_process() -> None:
+        os.kill(python_process(triton.pid, HEAD), signal.SIGKILL)
+
+    return [
+        Fault("server_halted", halt, go_on),
+        Fault("server_killed", triton.kill, triton.start),
+        Fault("process_killed", kill_process, _nothing),
+    ]
+
+
+def scripted_faults(server: FaultyTriton) -> list[Fault]:
+    """Of its answers."""
+
+    def begin(name: str) -> Act:
+        return lambda: setattr(server, "fault", name)
+
+    def mend() -> None:
+        server.fault = None
+
+    return [Fault(name, begin(name), mend) for name in ("nan", "wrong_shape", "wrong_labels")]
+
+
+def _nothing() -> None:
+    """The worker mends it."""
+
+
+@contextmanager
+def scripted() -> Iterator[tuple[str, FaultyTriton]]:
+    """A scripted server in a thread of its own, and its address."""
+    bundle = load_bundle(REPOSITORY)
+    listening, loop, ended = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+    servers: list[FaultyTriton] = []
+
+    async def serve() -> None:
+        async with FaultyTriton(bundle.labels, bundle.dimensions) as server:
+            servers.append(server)
+            listening.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="scripted-triton")
+    thread.start()
+    listening.wait()
+    try:
+        yield servers[0].url, servers[0]
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+        loop.close()
+
+
+def _under(broker: Broker, seed: int, url: str, faults: Sequence[Fault], key: str) -> list[Figures]:
+    asyncio.run(recreate_topics(broker, APP_ID))
+    fed = events(_STEP * (1 + 2 * len(faults)), users=_USERS, seed=seed)
+    steps = [fed[start : start + _STEP] for start in range(0, len(fed), _STEP)]
+    with tempfile.TemporaryDirectory() as directory, _worker(Path(directory), broker, url, key) as worker:
+        run = _Run(broker, worker)
+        run.feed(steps[0])
+        worker.until(lambda now: run.is_calm(now) and now["interestflow_ready"] == 1)
+        figures = []
+        for number, fault in enumerate(faults):
+            figures.append(run.suffer(fault, steps[1 + 2 * number], steps[2 + 2 * number]))
+            if not figures[-1].passed:
+                return figures  # the worker is not as the next fault expects it
+        code = worker.end(signal.SIGTERM)
+    return figures if code == 0 else [figure._replace(passed=False) for figure in figures]
+
+
+def _worker(directory: Path, broker: Broker, url: str, key: str) -> WorkerProcess:
+    return WorkerProcess(
+        directory,
+        broker.bootstrap_servers,
+        APP_ID=APP_ID,
+        KAFKA__BROKER=broker.kind,
+        WINDOW__LATENESS_GRACE_HOURS="720",
+        MODEL__ENABLED="true",
+        MODEL__REPOSITORY=str(REPOSITORY.absolute()),
+        MODEL__GRPC_URL=url,
+        MODEL__ADMIN_KEY=key,
+        # Short, so that a breaker's five failures don't take a minute; long enough for a machine that is busy.
+        MODEL__DEADLINE_SECONDS="1.0",
+        MODEL__BATCH_ROWS="8",
+        SCORE__MIN_INTERVAL_SECONDS="0.1",
+        SCORE__RETRY_SECONDS="0.5",
+        # No reviews: only the fed events make users due.
+        SCORE__REVIEW_HOURS="2160",
+    )
+
+
+class _Run:
+    """One worker and what was fed to it."""
+
+    def __init__(self, broker: Broker, worker: WorkerProcess) -> None:
+        self._broker = broker
+        self._worker = worker
+        self._fed: list[Fed] = []
+        self._most_due = 0
+
+    def feed(self, step: Sequence[Fed]) -> None:
+        asyncio.run(produce(self._broker.bootstrap_servers, step))
+        self._fed.extend(step)
+
+    def is_calm(self, now: Samples) -> bool:
+        """Whether all is folded and nobody is due."""
+        return self._is_folded(now) and now["interestflow_due_users"] == 0
+
+    def _is_folded(self, now: Samples) -> bool:
+        self._most_due = max(self._most_due, int(now["interestflow_due_users"]))
+        return total(now, "events") >= len(self._fed)
+
+    def suffer(self, fault: Fault, during: Sequence[Fed], after: Sequence[Fed]) -> Figures:
+        """Bring the fault on, feed, mend it, feed, and wait until all is well."""
+        try:
+            return self._suffer(fault, during, after)
+        except AssertionError as error:  # what was waited for did not come
+            print(f"{fault.name}: {error}")
+            ended = int("the worker ended" in str(error))
+            return Figures(fault.name, 0, self._most_due, False, False, len(self._fed), 0.0, ended, False)  # noqa: FBT003 - fields
+
+    def _suffer(self, fault: Fault, during: Sequence[Fed], after: Sequence[Fed]) -> Figures:
+        before = self._worker.scrape()
+        self._most_due = 0
+        fault.begin()
+        try:
+            self.feed(during)
+            now = self._worker.until(
+                lambda now: (
+                    total(now, "events") >= len(self._fed)
+                    and by_ladder(now) > by_ladder(before)
+                    and is_open(now)
+                )
+            )
+            answered = by_ladder(now) - by_ladder(before)
+        finally:
+            mended_at = _clock.monotonic_seconds()
+            fault.mend()
+        self.feed(after)
+        now = self._worker.until(
+            lambda now: self.is_calm(now) and not is_open(now) and now["interestflow_ready"] == 1
+        )
+        seconds = _clock.monotonic_seconds() - mended_at
+        wrong = self._users_without_the_model()
+        return Figures(
+            fault=fault.name,
+            updates_by_ladder=int(answered),
+            most_due_users=self._most_due,
+            breaker_opened=True,
+            breaker_closed=not is_open(now),
+            due_left=wrong,
+            recovery_seconds=round(seconds, 1),
+            worker_restarts=0,
+            # What waits is bounded by the users, however many events come while nothing is scored.
+            passed=answered > 0 and wrong == 0 and self._most_due <= _USERS,
+        )
+
+    def _users_without_the_model(self) -> int:
+        """Users whose last update is missing or not the model's."""
+        records = asyncio.run(read_topic(self._broker.bootstrap_servers, UPDATES_TOPIC, PARTITIONS))
+        sources = {key: loads(value)["source"] for key, value in latest_by_key(records).items()}
+        return sum(sources.get(key) != "model" for key in {item.key for item in self._fed})
+
+
+def by_ladder(samples: Samples) -> float:
+    """Updates that went out without the model."""
+    return sum(samples.get(f"interestflow_interest_updates_total|{source}", 0.0) for source in _LADDER)
+
+
+def is_open(samples: Samples) -> bool:
+    """Whether the breaker of either model holds calls back."""
+    return any(samples.get(f"interestflow_model_breaker_open|{model}", 0.0) == 1 for model in MODELS)
+
+
+def main() -> None:
+    """Run the gate from the command line; exit code 1 if it does not hold."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser.add_argument("--broker", choices=("kafka", "tansu"), default="kafka")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
+    asked = parser.parse_args()
+    with empty_broker(asked.broker) as servers:
+        told = measure(Broker(asked.broker, servers), asked.seed)
+    header = ("fault", "updates by ladder", "recovered after s", "users left", "passed")
+    print(
+        table(
+            header,
+            [
+                (name, row["updates_by_ladder"], row["recovery_seconds"], row["due_left"], str(row["passed"]))
+                for name, row in told["faults"].items()
+            ],
+        )
+    )
+    print(
+        f"G4: {'pass' if told['pass'] else 'FAIL'}, {told['worker_restarts']} worker restarts, seed {told['seed']}"
+    )
+    keep({"gates": {"G4": told}}, asked.json)
+    raise SystemExit(0 if told["pass"] else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The partitions that a worker holds: where delivery of them starts, and what a rebalance asks of FOLD and SCORE."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import structlog
+from faust.types import TP
+
+from stream.app import USER_SCORES, StreamApp, changelog_topic
+from stream.errors import FatalError
+from stream.events import BEHAVIOUR_TOPICS
+from stream.metrics import Metrics
+from stream.partitioner import Partitioner
+from stream.scoring import Scoring
+from stream.sources import check_changelog, check_homes, highest_applied, safe_positions
+from stream.stores.backend import PartitionStore
+
+log = structlog.get_logger(__name__)
+
+#: The end of that table's changelog's name, after the app id.
+_SCORES_CHANGELOG = changelog_topic("", USER_SCORES)
+
+
+class AssignmentParts(NamedTuple):
+    """What an assignment works with."""
+
+    behaviour: PartitionStore
+    scores: PartitionStore
+    partition_of: Partitioner
+    source_epoch: int
+    metrics: Metrics
+    failed: Callable[[BaseException], None]
+
+
+class Assignment:
+    """Follows the rebalances of one worker; ``app`` and ``scoring`` are set once they are built."""
+
+    def __init__(self, parts: AssignmentParts) -> None:
+        self._parts = parts
+        self.app: StreamApp | None = None
+        self.scoring: Scoring | None = None
+        #: Input partitions held, their state complete; None between the start of a rebalance and that.
+        self.partitions: frozenset[int] | None = None
+
+    async def check_positions(self, positions: Mapping[TP, int]) -> Mapping[TP, int]:
+        """Where delivery may start from; see ``stream.sources.safe_positions``."""
+        try:
+            return await self._positions(positions)
+        except FatalError as error:
+            self._parts.failed(error)
+            raise
+
+    async def _positions(self, positions: Mapping[TP, int]) -> Mapping[TP, int]:
+        assert self.app is not None
+        if not positions:
+            return {}
+        ends = await self.app.consumer.highwaters(*positions)
+        partitions = {tp.partition for tp in positions}
+        applied = {}
+        for partition in partitions:
+            check_homes(self._parts.behaviour, partition, self._parts.partition_of)
+            applied[partition] = highest_applied(self._parts.behaviour, partition)
+            await asyncio.sleep(0)
+        ends = {TP(*tp): end for tp, end in ends.items()}
+        return safe_positions(positions, ends, applied, self._parts.source_epoch)
+
+    def check_changelogs(self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+        """Pass if the stores can be brought up to date; see ``stream.sources.check_changelog``."""
+        try:
+            for tp, end in ends.items():
+                store = self._parts.scores if tp.topic.endswith(_SCORES_CHANGELOG) else self._parts.behaviour
+                check_changelog(TP(*tp), store.persisted_offset(tp.partition), beginnings[tp], end)
+        except FatalError as error:
+            self._parts.failed(error)
+            raise
+
+    def read_back(self, table: str, records: int) -> None:
+        """Recovery read so many records of a table's changelog."""
+        self._parts.metrics.read_back.labels(table).inc(records)
+
+    def rebalance_started(self) -> None:
+        """From here on nothing is scored; called from the consumer's thread."""
+        self.partitions = None
+        if self.scoring is not None:
+            self.scoring.pause()
+        self._parts.metrics.rebalances.inc()
+
+    def rebalance_ended(self, partitions: set[int]) -> None:
+        """State is complete for these partitions: their users are scored."""
+        self.partitions = frozenset(partitions)
+        for topic in BEHAVIOUR_TOPICS:
+            self._parts.metrics.partitions.labels(topic).set(len(partitions))
+        if self.scoring is not None:
+            self.scoring.resume(partitions)
+        log.info("partitions_assigned", partitions=sorted(partitions))
+
+    async def revoked(self) -> None:
+        """Partitions are going: send what is in hand."""
+        if self.scoring is not None:
+            await self.scoring.drain()

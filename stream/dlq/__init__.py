@@ -1,0 +1,1 @@
+"""Dead letters as a tool: ``interestflow dlq list|why|stats|replay|purge``."""

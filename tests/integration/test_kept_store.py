@@ -1,0 +1,191 @@
+"""A RocksDB store kept over a restart, on real Kafka: it is brought up to date, or the worker says why it can't be."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from stream.clock import pause
+from stream.embedded.tansu_highwater import true_end_offsets
+from stream.state import decode_state
+from stream.window import WindowPolicy
+from tests.behaviour_feed import PARTITIONS, Fed, essence, events, expected_states, produce
+from tests.brokers import Broker, recreate_topics
+from tests.kafka_node import KafkaNode
+from tests.worker_process import WorkerProcess, latest_by_key, read_topic
+
+pytestmark = pytest.mark.kafka
+
+_APP = "kept"
+_CHANGELOG = f"{_APP}-user-behaviour-changelog"
+_POLICY = WindowPolicy(lateness_grace_ms=30 * 86_400_000)
+_READ_BACK = "interestflow_changelog_records_read_back_total|user-behaviour"
+
+
+@pytest.fixture
+def kafka(kafka_node: KafkaNode) -> Broker:
+    broker = Broker("kafka", kafka_node.bootstrap_servers)
+    asyncio.run(recreate_topics(broker, _APP))
+    return broker
+
+
+def _worker(directory: Path, broker: Broker, backend: str = "rocksdb") -> WorkerProcess:
+    directory.mkdir(exist_ok=True)
+    return WorkerProcess(
+        directory,
+        broker.bootstrap_servers,
+        APP_ID=_APP,
+        WINDOW__LATENESS_GRACE_HOURS="720",
+        KAFKA__BUNDLE_RECORDS="50",
+        STORE__BACKEND=backend,
+    )
+
+
+def _held(samples: Any) -> float:
+    ready = samples.get("interestflow_ready", 0) == 1
+    return float(samples.get("interestflow_assigned_partitions|behaviour.click", 0)) if ready else -1.0
+
+
+def _states(broker: Broker) -> dict[bytes, Any]:
+    records = asyncio.run(read_topic(broker.bootstrap_servers, _CHANGELOG, PARTITIONS))
+    return {key: essence(decode_state(value)) for key, value in latest_by_key(records).items()}
+
+
+def _until_folded(broker: Broker, fed: list[Fed]) -> None:
+    expected = {key: essence(state) for key, state in expected_states(fed, _POLICY).items()}
+    for _ in range(160):
+        if _states(broker) == expected:
+            return
+        pause(0.25)
+    assert _states(broker) == expected
+
+
+async def _changelog_ends(broker: Broker) -> dict[TopicPartition, int]:
+    partitions = [TopicPartition(_CHANGELOG, partition) for partition in range(PARTITIONS)]
+    return await true_end_offsets(broker.bootstrap_servers, partitions)
+
+
+async def _delete_changelog_records(broker: Broker) -> None:
+    """All of them; Kafka allows it only while the policy does."""
+    ends = await _changelog_ends(broker)
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    try:
+        for policy, records in (("compact,delete", ends), ("compact", {})):
+            wanted = {"cleanup.policy": policy}
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, _CHANGELOG, wanted)])
+            while await _policy(admin) != policy:
+                await asyncio.sleep(0.05)
+            if records:
+                await admin.delete_records({tp: RecordsToDelete(end) for tp, end in records.items()})
+    finally:
+        await admin.close()
+
+
+async def _policy(admin: AIOKafkaAdminClient) -> str:
+    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, _CHANGELOG)])
+    return str({entry[0]: entry[1] for entry in response.resources[0][4]}["cleanup.policy"])
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_a_restart_with_its_store_reads_nothing_back_and_loses_nothing(
+    kafka: Broker, tmp_path: Path, ending: signal.Signals
+) -> None:
+    fed = events(3000)
+    with _worker(tmp_path / "one", kafka) as worker:
+        asyncio.run(produce(kafka.bootstrap_servers, fed[:2000]))
+        _until_folded(kafka, fed[:2000])
+        worker.end(ending)
+        asyncio.run(produce(kafka.bootstrap_servers, fed[2000:]))
+        worker.start()
+        _until_folded(kafka, fed)
+        samples = worker.until(lambda samples: samples.get("interestflow_users", 0) == 200)
+
+    # At most the changes that were durable when the process died and not yet in the store: one bundle of 50.
+    assert samples.get(_READ_BACK, 0.0) <= (0 if ending is signal.SIGTERM else 50)
+
+
+def test_a_store_that_is_behind_reads_back_only_what_others_wrote_meanwhile(
+    kafka: Broker, tmp_path: Path
+) -> None:
+    fed = events(3000)
+    asyncio.run(produce(kafka.bootstrap_servers, fed[:2000]))
+    with _worker(tmp_path / "one", kafka) as worker:
+        _until_folded(kafka, fed[:2000])
+        assert worker.end(signal.SIGTERM) == 0
+        before = sum(asyncio.run(_changelog_ends(kafka)).values())
+        with _worker(tmp_path / "two", kafka, "memory") as other:
+            asyncio.run(produce(kafka.bootstrap_servers, fed[2000:]))
+            _until_folded(kafka, fed)
+            read_whole = other.scrape()[_READ_BACK]
+            assert other.end(signal.SIGTERM) == 0
+        after = sum(asyncio.run(_changelog_ends(kafka)).values())
+        worker.start()
+        samples = worker.until(lambda samples: _held(samples) == 4)
+
+    assert read_whole == before
+    assert samples[_READ_BACK] == after - before
+    assert samples["interestflow_users"] == 200
+
+
+def test_a_worker_keeps_its_partitions_over_a_rebalance_without_reading_its_own_writes(
+    kafka: Broker, tmp_path: Path
+) -> None:
+    asyncio.run(produce(kafka.bootstrap_servers, events(2000)))
+    with _worker(tmp_path / "one", kafka, "memory") as one:
+        one.until(lambda samples: samples.get("interestflow_users", 0) == 200)
+        with _worker(tmp_path / "two", kafka, "memory") as two:
+            two.until(lambda samples: _held(samples) == 2)
+            kept = one.until(lambda samples: _held(samples) == 2)
+            assert two.end(signal.SIGTERM) == 0
+        back = one.until(lambda samples: _held(samples) == 4)
+        written = sum(asyncio.run(_changelog_ends(kafka)).values())
+
+    assert kept.get(_READ_BACK, 0.0) == 0.0
+    # The two partitions that came back were another's meanwhile.
+    assert 0 < back[_READ_BACK] < written
+    assert back["interestflow_users"] == 200
+
+
+def test_a_changelog_that_lost_what_the_store_holds_stops_the_worker_by_name(
+    kafka: Broker, tmp_path: Path
+) -> None:
+    asyncio.run(produce(kafka.bootstrap_servers, events(400)))
+    with _worker(tmp_path / "one", kafka) as worker:
+        _until_folded(kafka, events(400))
+        assert worker.end(signal.SIGTERM) == 0
+        asyncio.run(recreate_topics(kafka, _APP))
+        worker.start()
+        code = worker.wait()
+        last = worker.log.splitlines()[-1]
+
+    assert code == 3
+    assert "-changelog partition" in last
+    assert "ends at offset 0, but the store holds it up to offset" in last
+
+
+def test_a_changelog_whose_unread_records_were_deleted_stops_the_worker_by_name(
+    kafka: Broker, tmp_path: Path
+) -> None:
+    fed = events(800)
+    asyncio.run(produce(kafka.bootstrap_servers, fed[:400]))
+    with _worker(tmp_path / "one", kafka) as worker:
+        _until_folded(kafka, fed[:400])
+        assert worker.end(signal.SIGTERM) == 0
+        with _worker(tmp_path / "two", kafka, "memory") as other:
+            asyncio.run(produce(kafka.bootstrap_servers, fed[400:]))
+            _until_folded(kafka, fed)
+            assert other.end(signal.SIGTERM) == 0
+        asyncio.run(_delete_changelog_records(kafka))
+        worker.start()
+        code = worker.wait()
+        last = worker.log.splitlines()[-1]
+
+    assert code == 3
+    assert f"{_CHANGELOG} partition" in last
+    assert "what was between is deleted, so users would silently be old" in last

@@ -1,0 +1,172 @@
+"""Several real workers on real Kafka: partitions move, every event counts once, and who can't work ends by name."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from stream.clock import pause
+from stream.state import decode_state
+from stream.topics import create_topics, service_topics
+from stream.window import WindowPolicy
+from tests.behaviour_feed import PARTITIONS, Fed, essence, events, expected_states, produce
+from tests.brokers import Broker, recreate_topics
+from tests.kafka_node import KafkaNode
+from tests.worker_process import WorkerProcess, latest_by_key, read_topic
+
+pytestmark = pytest.mark.kafka
+
+_APP = "moving"
+_CHANGELOG = f"{_APP}-user-behaviour-changelog"
+#: The feed spans days of virtual time and topics are read one after the other: nothing of it may be late.
+_POLICY = WindowPolicy(lateness_grace_ms=30 * 86_400_000)
+
+
+@pytest.fixture
+def kafka(kafka_node: KafkaNode) -> Broker:
+    broker = Broker("kafka", kafka_node.bootstrap_servers)
+    asyncio.run(recreate_topics(broker, _APP))
+    return broker
+
+
+class Workers:
+    """Workers of one group, each with a directory of its own; all end with the test."""
+
+    def __init__(self, directory: Path, broker: Broker, stack: ExitStack) -> None:
+        self._directory, self._broker, self._stack = directory, broker, stack
+        self.started = 0
+
+    def start(self, **settings: str) -> WorkerProcess:
+        directory = self._directory / f"worker-{self.started}"
+        directory.mkdir()
+        self.started += 1
+        worker = WorkerProcess(
+            directory,
+            self._broker.bootstrap_servers,
+            APP_ID=_APP,
+            WINDOW__LATENESS_GRACE_HOURS="720",
+            KAFKA__BUNDLE_RECORDS="50",
+            **settings,
+        )
+        return self._stack.enter_context(worker)
+
+
+@pytest.fixture
+def workers(tmp_path: Path, kafka: Broker) -> Iterator[Workers]:
+    with ExitStack() as stack:
+        yield Workers(tmp_path, kafka, stack)
+
+
+def held(samples: Any) -> float:
+    """Partitions of one input topic that a worker holds and works on."""
+    ready = samples.get("interestflow_ready", 0) == 1
+    return float(samples.get("interestflow_assigned_partitions|behaviour.click", 0)) if ready else -1.0
+
+
+def until_held(worker: WorkerProcess, partitions: float) -> None:
+    worker.until(lambda samples: held(samples) == partitions)
+
+
+def _states(broker: Broker) -> dict[bytes, Any]:
+    records = asyncio.run(read_topic(broker.bootstrap_servers, _CHANGELOG, PARTITIONS))
+    return {key: essence(decode_state(value)) for key, value in latest_by_key(records).items()}
+
+
+def _wait_for_states(broker: Broker, fed: list[Fed]) -> bool:
+    expected = {key: essence(state) for key, state in expected_states(fed, _POLICY).items()}
+    for _ in range(160):
+        if _states(broker) == expected:
+            return True
+        pause(0.25)
+    assert _states(broker) == expected
+    return True
+
+
+def test_partitions_move_as_workers_join_leave_and_die_and_every_event_counts_once(
+    kafka: Broker, workers: Workers
+) -> None:
+    fed = events(8000)
+    asyncio.run(produce(kafka.bootstrap_servers, fed[:2000]))
+
+    first = workers.start()
+    until_held(first, 4)
+    second = workers.start()
+    until_held(second, 2)
+    until_held(first, 2)
+    asyncio.run(produce(kafka.bootstrap_servers, fed[2000:4000]))
+    third = workers.start()
+    third.until(lambda samples: held(samples) >= 1)
+    asyncio.run(produce(kafka.bootstrap_servers, fed[4000:6000]))
+    assert second.end(signal.SIGKILL) == -9
+    asyncio.run(produce(kafka.bootstrap_servers, fed[6000:]))
+    until_held(first, 2)
+    assert third.end(signal.SIGTERM) == 0
+    until_held(first, 4)
+
+    assert _wait_for_states(kafka, fed)
+    assert first.scrape()["interestflow_users"] == 200
+
+
+def test_a_worker_too_many_says_so_and_ends_while_the_others_work_on(kafka: Broker, workers: Workers) -> None:
+    asyncio.run(recreate_topics(kafka, _APP, partitions=1))
+    settings = {"KAFKA__PARTITIONS": "1", "WATCHDOG__SPARE_SECONDS": "5", "WATCHDOG__NOT_READY_SECONDS": "3"}
+    first, second = workers.start(**settings), workers.start(**settings)
+
+    spare, other = _which_ends(first, second)
+
+    assert "run at most 1, or raise the partition count" in spare.log.splitlines()[-1]
+    until_held(other, 1)
+    assert other.end(signal.SIGTERM) == 0
+
+
+def _which_ends(first: WorkerProcess, second: WorkerProcess) -> tuple[WorkerProcess, WorkerProcess]:
+    for _ in range(600):
+        for one, other in ((first, second), (second, first)):
+            if one.exit_code is not None:
+                assert one.exit_code == 3, one.log[-3000:]
+                return one, other
+        pause(0.1)
+    raise AssertionError("both workers go on")
+
+
+def test_a_partition_that_is_not_folded_makes_the_worker_unready_then_end_and_nothing_is_lost(
+    kafka: Broker, workers: Workers
+) -> None:
+    """The changelog's topic is away for a while."""
+    fed = events(400)
+    worker = workers.start(WATCHDOG__NOT_READY_SECONDS="3", WATCHDOG__EXIT_SECONDS="9")
+    until_held(worker, 4)
+    asyncio.run(_delete(kafka, _CHANGELOG))
+    asyncio.run(produce(kafka.bootstrap_servers, fed))
+
+    worker.until(lambda samples: held(samples) < 0 and _oldest_commit(samples) >= 3.0)
+    problems = worker.readiness()
+    code = worker.wait()
+    last = worker.log.splitlines()[-1]
+    specs = service_topics(_APP, PARTITIONS, virtual_time=True)
+    asyncio.run(create_topics(kafka.bootstrap_servers, specs))
+    worker.start()
+
+    assert any("stands at offset 0 for" in problem for problem in problems)
+    assert code == 3
+    assert "its records are not folded any more; restart the worker" in last
+    assert _wait_for_states(kafka, fed)
+
+
+def _oldest_commit(samples: Any) -> float:
+    ages = [value for name, value in samples.items() if "committed_offset_age_seconds" in name]
+    return max(ages, default=0.0)
+
+
+async def _delete(broker: Broker, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+    finally:
+        await admin.close()
