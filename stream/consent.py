@@ -72,6 +72,10 @@ class Consent(NamedTuple):
         return self.is_stated and 0 < self.expires_at_s <= now_ms // 1000
 
 
+#: Of most users where a back end asks by itself.
+SAID_NOTHING: Final = Consent()
+
+
 def stated(purposes: Iterable[int], expires_at_ms: int | None, *, is_minor: bool) -> Consent:
     """A statement; one that expires before 1970 or never is kept as what it means."""
     expires = 0 if expires_at_ms is None else min(max(expires_at_ms // 1000, 1), _MAX_SECONDS)

@@ -20,6 +20,8 @@ from stream.events import Change, Item
 DEFAULT_LIST: Final = Path(__file__).with_name("sensitive_interests.toml")
 #: Distinct item descriptions whose topic is remembered per process.
 _MEMO_SIZE: Final = 200_000
+#: What the memory holds of an item without a topic.
+_HARMLESS: Final = ""
 #: Like normalised names: a list may be written in any case and width of space.
 _SPACES: Final = re.compile(r"\s+")
 
@@ -48,7 +50,7 @@ class SensitiveNames:
     ) -> None:
         self._patterns = {topic: _pattern(words) for topic, words in words_by_topic.items()}
         self._topic_by_iab = {cat: topic for topic, cats in (iab_by_topic or {}).items() for cat in cats}
-        self._memo: dict[tuple[str | None, ...], str | None] = {}
+        self._memo: dict[tuple[str | None, ...], str] = {}
 
     def topic_of(self, names: Iterable[str | None]) -> str | None:
         """The first topic that one of the names belongs to; None if they are harmless."""
@@ -67,11 +69,16 @@ class SensitiveNames:
             item.item_category4,
             item.item_category5,
         )
-        if names not in self._memo:
+        topic = self._memo.get(names)
+        if topic is None:
             if len(self._memo) >= _MEMO_SIZE:
                 self._memo.clear()
-            self._memo[names] = self.topic_of(names)
-        return self._memo[names]
+            topic = self._memo[names] = self.topic_of(names) or _HARMLESS
+        return topic or None
+
+    def is_harmless(self, item: Item) -> bool:
+        """Whether a product has no topic."""
+        return self.topic_of_item(item) is None
 
     def topic_of_categories(self, cats: Iterable[str]) -> str | None:
         """The same for IAB categories; one of the list stands for those below it."""
@@ -93,9 +100,9 @@ def withhold(decoded: Decoded, names: SensitiveNames) -> Decoded:
     """
     event = decoded.event
     if event.items:
-        harmless = [item for item in event.items if names.topic_of_item(item) is None]
-        if len(harmless) == len(event.items):
+        if all(map(names.is_harmless, event.items)):
             return decoded
+        harmless = list(filter(names.is_harmless, event.items))
         left = event.model_copy(update={"items": harmless, "search_term": None})
     elif event.search_term and names.topic_of((event.search_term,)) is not None:
         left = event.model_copy(update={"search_term": None})

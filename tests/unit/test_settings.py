@@ -6,7 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from stream.errors import ConfigurationError
-from stream.settings import PREFIX, Settings, WindowSettings, known_variables, load_settings
+from stream.fold import ERASED_MARKER_MS
+from stream.settings import PREFIX, PrivacySettings, Settings, WindowSettings, known_variables, load_settings
+from stream.topic_limits import TopicLimits
 from stream.window import DAY_MS, WindowPolicy
 
 
@@ -141,3 +143,30 @@ def test_every_listed_setting_can_be_set_to_its_default(load: Load) -> None:
     }
 
     assert load(**written) == Settings()
+
+
+def test_privacy_is_told_to_fold_and_to_the_topics(load: Load) -> None:
+    settings = load(
+        consent__default="none",
+        privacy__marker_secret="s3cret",
+        privacy__retention_days="10",
+        sensitive__optional="",
+    )
+
+    rules = settings.privacy_rules()
+    assert (rules.default_purposes, rules.marker_secret) == (0, b"s3cret")
+    assert (rules.sensitive.topic_of(("wine",)), rules.sensitive.topic_of(("cough",))) == (None, "health")
+    assert settings.privacy.limits() == TopicLimits(10 * DAY_MS, 7 * DAY_MS)
+    assert "s3cret" not in repr(settings)
+
+
+def test_no_retention_is_limited_if_it_is_left_to_the_broker(load: Load) -> None:
+    assert load(privacy__retention_days="0").privacy.limits().retention_ms is None
+
+
+def test_nothing_may_be_kept_for_longer_than_a_marker_lives(load: Load) -> None:
+    longest = PrivacySettings.model_fields["retention_days"].metadata[1].le
+
+    assert (longest + 7) * DAY_MS < ERASED_MARKER_MS  # a segment of a week may wait for its end
+    with pytest.raises(ConfigurationError, match="INTERESTFLOW_PRIVACY__RETENTION_DAYS"):
+        load(privacy__retention_days="46")
