@@ -120,13 +120,14 @@ class Publisher:
 
     async def _bury(self, erased: Sequence[Erased], abandoned: Callable[[], bool]) -> None:
         """Last of all: until then a crash leaves the user due, and all of it is done once more."""
-        for user in erased:
-            await purge(self._parts.scores, user.due.partition, [user.due.key])
         graves = [
             Grave(user.due.partition, user.due.key, user.revision, user.is_known)
             for user in erased
             if user.revision is not None
         ]
+        for partition in {grave.partition for grave in graves}:
+            keys = [grave.key for grave in graves if grave.partition == partition]
+            await purge(self._parts.scores, partition, keys)
         await self._parts.burial.bury(graves, abandoned)
 
     def _erased_meanwhile(self, user: DueUser) -> bool:

@@ -2,10 +2,11 @@
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from rocksdict import AccessType, Options, Rdict, WriteBatch
+from rocksdict import AccessType, DbClosedError, Options, Rdict, WriteBatch
 
 from stream.stores.backend import Item
 
@@ -107,9 +108,10 @@ class RocksStore:
         database = self._held(partition)
         if database is None:
             return
-        database.flush()  # the write-ahead log goes with it
-        for key in keys:
-            database.compact_range(_ITEM + key, _ITEM + key + b"\0")
+        with suppress(DbClosedError):  # the partition went meanwhile, and its files with it
+            database.flush()  # the write-ahead log goes with it
+            for key in keys:
+                database.compact_range(_ITEM + key, _ITEM + key + b"\0")
 
     def persisted_offset(self, partition: int) -> int | None:
         """The last changelog offset stored, or None."""
