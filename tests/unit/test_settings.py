@@ -1,12 +1,23 @@
 """Settings from the environment: typed, frozen, and no mistyped name goes unnoticed."""
 
+import socket
+import traceback
 from typing import Protocol
 
 import pytest
 from pydantic import ValidationError
 
 from stream.errors import ConfigurationError
-from stream.settings import PREFIX, Settings, WindowSettings, known_variables, load_settings
+from stream.kafka_client import group_instance_id
+from stream.settings import (
+    PREFIX,
+    KafkaSettings,
+    Settings,
+    WindowSettings,
+    known_variables,
+    load_settings,
+    settings_in_force,
+)
 from stream.window import DAY_MS, WindowPolicy
 
 
@@ -141,3 +152,38 @@ def test_every_listed_setting_can_be_set_to_its_default(load: Load) -> None:
     }
 
     assert load(**written) == Settings()
+
+
+def test_a_static_member_needs_time_for_its_restart(load: Load) -> None:
+    password = "hunter" + "2"  # not in any line of the traceback
+
+    with pytest.raises(ConfigurationError) as caught:
+        load(kafka__static_membership="true", kafka__sasl_password=password)
+
+    assert str(caught.value) == (
+        "settings out of range: INTERESTFLOW_KAFKA: Value error, static_membership with session_timeout_seconds=10: a "
+        "static member says no good-bye, so the timeout must be longer than a restart; set it to 45 or more"
+    )
+    assert password not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_static_member_is_known_by_its_id_or_its_host() -> None:
+    assert group_instance_id(KafkaSettings()) is None
+    named = KafkaSettings(static_membership=True, session_timeout_seconds=45.0, group_instance_id="worker-2")
+    unnamed = KafkaSettings(static_membership=True, session_timeout_seconds=45.0)
+    assert group_instance_id(named) == "worker-2"
+    assert group_instance_id(unnamed) == socket.gethostname()
+
+
+def test_a_worker_says_that_it_is_not_ready_before_it_ends(load: Load) -> None:
+    with pytest.raises(ConfigurationError, match=r"exit_seconds=30 must not be below not_ready_seconds=60"):
+        load(watchdog__exit_seconds="30")
+
+
+def test_the_settings_in_force_can_be_shown_without_their_secrets(load: Load) -> None:
+    shown = settings_in_force(load(kafka__sasl_password="hunter2", kafka__partitions="12"))
+
+    assert shown.keys() == known_variables().keys()
+    assert shown["INTERESTFLOW_KAFKA__PARTITIONS"] == "12"
+    assert shown["INTERESTFLOW_KAFKA__SASL_PASSWORD"] == "**********"
+    assert shown["INTERESTFLOW_KAFKA__SASL_USERNAME"] == ""
