@@ -12,7 +12,7 @@ from faust.types import TP
 
 from stream.errors import FatalError
 from stream.events import OWNED_TOPICS
-from stream.kafka_client import faust_credentials
+from stream.kafka_client import faust_credentials, group_instance_id
 from stream.sender import SendAbandonedError
 from stream.settings import Settings
 from stream.stall import Place, Position
@@ -131,6 +131,7 @@ def build_app(
         stream_wait_empty=False,
         stream_buffer_maxsize=_BUFFERED_BUNDLES,
         broker_session_timeout=kafka.session_timeout_seconds,
+        consumer_group_instance_id=group_instance_id(kafka),
         broker_rebalance_timeout=max(kafka.rebalance_timeout_seconds, kafka.session_timeout_seconds),
         broker_heartbeat_interval=min(1.0, kafka.session_timeout_seconds / 3),
         broker_request_timeout=max(kafka.request_timeout_seconds, kafka.session_timeout_seconds),

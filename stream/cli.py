@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stream.acls import acl_script, worker_rules
 from stream.clock import SystemClock
 from stream.contracts import write_contracts
 from stream.decode import decode_erasure_key
@@ -36,7 +37,7 @@ from stream.replay.recording import (
     DEFAULT_USERS,
     Recording,
 )
-from stream.settings import Settings, known_variables, load_settings
+from stream.settings import Settings, known_variables, load_settings, settings_in_force
 from stream.topics import check_topics, create_topics
 from stream.worker import Worker
 
@@ -58,9 +59,17 @@ SummaryOption = Annotated[Path | None, typer.Option("--summary", "--json", help=
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the settings in force, secrets masked, and end.")
+    ] = False,
+) -> None:
     """Fold, score and decide until told to stop (SIGTERM or Ctrl-C)."""
     settings = load_settings()
+    if print_config:
+        for name, value in sorted(settings_in_force(settings).items()):
+            typer.echo(f"{name}={value}")
+        return
     configure_logs(settings.log_level)
     _run(_work(settings))
 
@@ -170,6 +179,14 @@ def topics_check() -> None:
     if any(problem.error for problem in problems):
         raise typer.Exit(1)
     typer.echo("topics fit")
+
+
+@topics.command("acls")
+def topics_acls(
+    principal: Annotated[str, typer.Option(help="Who the worker is to Kafka.")] = "User:interestflow",
+) -> None:
+    """Print a script that gives a worker's principal the least rights it needs."""
+    typer.echo(acl_script(worker_rules(load_settings().app_id), principal), nl=False)
 
 
 @app.command()

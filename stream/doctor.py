@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from stream.errors import FatalError, ModelRepositoryError, ModelUnavailableError
 from stream.kafka_client import client_kwargs, settings_topics
+from stream.model.access import triton_access
 from stream.model.probe import probe
 from stream.model.repository import ModelBundle, load_bundle
 from stream.model.triton import TritonModel
@@ -62,7 +63,7 @@ def _repository(settings: Settings) -> tuple[Finding, ModelBundle | None]:
 
 
 async def _triton(settings: Settings, bundle: ModelBundle) -> Finding:
-    model = TritonModel(settings.model.grpc_url, bundle)
+    model = TritonModel(settings.model.grpc_url, bundle, access=triton_access(settings.model))
     try:
         problem: ModelUnavailableError | None = await probe(model, bundle.labels)
     finally:

@@ -19,6 +19,7 @@ from stream.errors import ConfigurationError
 from stream.events import CAMPAIGNS_TOPIC
 from stream.kafka_client import client_kwargs
 from stream.metrics import Metrics
+from stream.model.access import triton_access
 from stream.model.control import RepositoryControl
 from stream.model.probe import probe
 from stream.model.repository import ModelBundle, load_bundle
@@ -107,6 +108,7 @@ class ScoreService:
             policy=CallPolicy(model.deadline_seconds),
             clock=parts.clock,
             observer=observer,
+            access=triton_access(model),
         )
         self.encoder = TextEncoder(
             self.model, self.bundle.encoder_version, VectorCache(model.cached_vectors), observer=observer

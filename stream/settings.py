@@ -11,11 +11,14 @@ from stream.consent import ALL_PURPOSES
 from stream.dead_letter_limit import LimitRules
 from stream.errors import ConfigurationError
 from stream.privacy import PrivacyRules
+from stream.secret import read_secret
 from stream.sensitive import DEFAULT_LIST, SensitiveNames, read_list
 from stream.sweep import EvictionRules
 from stream.topic_limits import TopicLimits
 from stream.window import DAY_MS, WindowPolicy
 
+#: A restart with recovery and the pulling of an image fits in; Kafka's own default.
+_STATIC_SESSION_SECONDS: Final = 45.0
 PREFIX: Final = "INTERESTFLOW_"
 #: Variables with our prefix that belong to the tools around the service, not to its settings.
 _FOREIGN: Final = frozenset({"INTERESTFLOW_ENGINE", "INTERESTFLOW_TRITON_PYTHON"})
@@ -39,6 +42,17 @@ class KafkaSettings(_Section):
         8000, ge=1, le=50_000, description="Most records of one partition folded at once."
     )
     session_timeout_seconds: float = Field(10.0, ge=1.0, le=300.0)
+    static_membership: bool = Field(
+        default=False,
+        description="A restart within the session timeout (then at least 45 s) moves no partitions.",
+    )
+    group_instance_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=249,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="Of a static member, its own for each worker; without it the host's name, in Kubernetes the pod's.",
+    )
     rebalance_timeout_seconds: float = Field(12.0, ge=1.0, le=600.0)
     request_timeout_seconds: float = Field(30.0, ge=1.0, le=300.0)
     commit_interval_seconds: float = Field(1.0, ge=0.05, le=60.0)
@@ -50,7 +64,26 @@ class KafkaSettings(_Section):
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
-    ssl_ca_file: Path | None = None
+    sasl_password_file: Path | None = Field(
+        None, description="The password from a file, as a mounted secret."
+    )
+    ssl_ca_file: Path | None = Field(None, description="PEM; without it the machine's authorities.")
+    ssl_cert_file: Path | None = Field(
+        None, description="PEM; our certificate, for brokers that ask for one."
+    )
+    ssl_key_file: Path | None = Field(None, description="PEM; its key.")
+    allow_plaintext: bool = Field(
+        default=False, description="Without TLS also to brokers that are not on this machine."
+    )
+
+    @model_validator(mode="after")
+    def _let_a_static_member_restart(self) -> Self:
+        if self.static_membership and self.session_timeout_seconds < _STATIC_SESSION_SECONDS:
+            raise ValueError(
+                f"static_membership with session_timeout_seconds={self.session_timeout_seconds:g}: a static member says no "
+                f"good-bye, so the timeout must be longer than a restart; set it to {_STATIC_SESSION_SECONDS:g} or more"
+            )
+        return self
 
 
 class WindowSettings(_Section):
@@ -110,6 +143,21 @@ class ModelSettings(_Section):
         None,
         description="Of Triton's repository control: lets the worker load versions, and models whose process died.",
     )
+    grpc_tls: bool = Field(default=False, description="For a Triton on another machine.")
+    grpc_ca_file: Path | None = Field(None, description="PEM; without it gRPC's own authorities.")
+    grpc_cert_file: Path | None = Field(
+        None, description="PEM; our certificate, for a Triton that asks for one."
+    )
+    grpc_key_file: Path | None = Field(None, description="PEM; its key.")
+    restricted_key_name: str = Field(
+        "admin-key",
+        pattern=r"^[a-z0-9-]+$",
+        description="Of Triton's flag --grpc-restricted-protocol=…:NAME=KEY.",
+    )
+    restricted_key: SecretStr | None = Field(
+        None, description="The key, if the worker needs a restricted protocol."
+    )
+    restricted_key_file: Path | None = Field(None, description="The key from a file, as a mounted secret.")
     deadline_seconds: float = Field(2.0, gt=0.0, le=60.0)
     batch_rows: int = Field(32, ge=1, le=64, description="Users scored by one call.")
     concurrency: int = Field(2, ge=1, le=64, description="Calls in flight.")
@@ -200,6 +248,7 @@ class PrivacySettings(_Section):
     marker_secret: SecretStr | None = Field(
         None, description="Key of the hashes that erased users are recognised by; the same for all workers."
     )
+    marker_secret_file: Path | None = Field(None, description="Holds it, in place of the variable.")
 
     def limits(self) -> TopicLimits:
         """The same for the topics."""
@@ -288,10 +337,13 @@ class Settings(BaseSettings):
 
     def privacy_rules(self) -> PrivacyRules:
         """What FOLD is told about people's privacy."""
-        secret = self.privacy.marker_secret
+        privacy = self.privacy
+        secret = read_secret(
+            "INTERESTFLOW_PRIVACY__MARKER_SECRET", privacy.marker_secret, privacy.marker_secret_file
+        )
         return PrivacyRules(
             sensitive=self.sensitive.names(),
-            marker_secret=secret.get_secret_value().encode() if secret else b"",
+            marker_secret=(secret or "").encode(),
             default_purposes=self.consent.purposes(),
         )
 
@@ -313,10 +365,16 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = "; ".join(
-            f"{PREFIX}{'__'.join(str(part).upper() for part in item['loc'])}={item['input']!r}: {item['msg']}"
+            f"{PREFIX}{'__'.join(str(part).upper() for part in item['loc'])}{_shown(item['input'])}: {item['msg']}"
             for item in error.errors()
         )
-        raise ConfigurationError(f"settings out of range: {problems}") from error
+        # Not "from error": a section's error holds all its values, passwords too.
+        raise ConfigurationError(f"settings out of range: {problems}") from None
+
+
+def _shown(value: object) -> str:
+    """One value as it was set; a section that contradicts itself names its values in the message."""
+    return f"={value!r}" if isinstance(value, str) else ""
 
 
 def known_variables() -> dict[str, str]:
@@ -330,6 +388,22 @@ def known_variables() -> dict[str, str]:
                 listed[f"{PREFIX}{name}__{inner}".upper()] = text.rstrip()
         else:
             listed[f"{PREFIX}{name}".upper()] = f"{field.default}  {field.description or ''}".rstrip()
+    return listed
+
+
+def settings_in_force(settings: Settings) -> dict[str, str]:
+    """Every variable with the value that holds; a secret shows only that it is set."""
+    listed: dict[str, str] = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        values = (
+            {f"{name}__{inner}": part for inner, part in value}
+            if isinstance(value, _Section)
+            else {name: value}
+        )
+        listed.update(
+            {f"{PREFIX}{key}".upper(): "" if one is None else str(one) for key, one in values.items()}
+        )
     return listed
 
 

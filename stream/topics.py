@@ -23,6 +23,7 @@ from stream.events import (
     TEXTS_TOPIC,
     UPDATES_TOPIC,
 )
+from stream.refusal import why_refused
 from stream.topic_limits import DEFAULT_LIMITS, TopicLimits, bound, fits
 
 TABLES: Final[tuple[str, ...]] = ("user-behaviour", "user-scores")
@@ -215,9 +216,9 @@ async def _admin(
         await admin.start()
         yield admin
     except KafkaError as error:
+        reason = await why_refused({**(client_kwargs or {}), "bootstrap_servers": bootstrap_servers})
         raise ConfigurationError(
-            f"the Kafka at {bootstrap_servers} can't be used ({error!r}): check that it runs, "
-            "INTERESTFLOW_KAFKA__BOOTSTRAP_SERVERS and the security settings"
+            f"the Kafka at {bootstrap_servers} can't be used ({error!r}): {reason}"
         ) from error
     finally:
         await admin.close()

@@ -41,6 +41,8 @@ class KafkaNode:
         timestamp_type: default of message.timestamp.type: CreateTime or LogAppendTime.
         properties: more server properties; they win over ours.
         ports: of clients and of controllers; free ones if left out.
+        listeners: security protocol of more listeners by their name, see `listener`.
+        scram_users: passwords of users of SCRAM-SHA-512.
 
     Raises:
         KafkaUnavailableError: no Java, no Maven, or the jars can't be fetched.
@@ -53,11 +55,16 @@ class KafkaNode:
         timestamp_type: str = "CreateTime",
         properties: Mapping[str, str] | None = None,
         ports: tuple[int, int] | None = None,
+        listeners: Mapping[str, str] | None = None,
+        scram_users: Mapping[str, str] | None = None,
     ) -> None:
         java = find_java()
         classpath = f"{fetch_jars()}/*"
         self._port, controller_port = ports or free_ports(2)
         settings = _properties(directory / "data", self._port, controller_port)
+        self._scram_users = dict(scram_users or {})
+        self._listeners = dict(zip(listeners or {}, free_ports(len(listeners or {})), strict=True))
+        settings |= _more_listeners(settings, self._listeners, listeners or {})
         settings |= {"log.message.timestamp.type": timestamp_type} | dict(properties or {})
         self._settings_path = directory / "server.properties"
         self._settings_path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
@@ -75,6 +82,10 @@ class KafkaNode:
     def bootstrap_servers(self) -> str:
         """`host:port` for Kafka clients."""
         return f"{LOOPBACK}:{self._port}"
+
+    def listener(self, name: str) -> str:
+        """`host:port` of one of the more listeners."""
+        return f"{LOOPBACK}:{self._listeners[name]}"
 
     @property
     def pid(self) -> int:
@@ -128,11 +139,19 @@ class KafkaNode:
                 CLUSTER_ID,
                 "-c",
                 str(self._settings_path),
+                *self._scram_arguments(),
             ],
             check=True,
             capture_output=True,
             timeout=START_TIMEOUT_SECONDS,
         )
+
+    def _scram_arguments(self) -> list[str]:
+        return [
+            word
+            for name, password in self._scram_users.items()
+            for word in ("--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]")
+        ]
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -239,4 +258,19 @@ def _properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
         "log.cleaner.dedupe.buffer.size": "16777216",
         "num.network.threads": "2",
         "num.io.threads": "2",
+    }
+
+
+def _more_listeners(
+    settings: Mapping[str, str], ports: Mapping[str, int], protocols: Mapping[str, str]
+) -> dict[str, str]:
+    """The same properties with these listeners beside the plain ones."""
+    if not ports:
+        return {}
+    addresses = "".join(f",{name}://{LOOPBACK}:{port}" for name, port in ports.items())
+    kinds = "".join(f",{name}:{protocol}" for name, protocol in protocols.items())
+    return {
+        "listeners": settings["listeners"] + addresses,
+        "advertised.listeners": settings["advertised.listeners"] + addresses,
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT" + kinds,
     }

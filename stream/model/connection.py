@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, aio
 from tritonclient.utils import InferenceServerException
 
+from stream.model.access import OPEN, TritonAccess
 from stream.model.answers import Answer
 from stream.model.failures import FailureKind, ModelCallError, classify
 from stream.model.repository import ModelVersion
@@ -39,10 +40,12 @@ class TritonConnection:
 
     Args:
         url: ``host:port`` of Triton's gRPC service.
+        access: TLS and keys.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, access: TritonAccess = OPEN) -> None:
         self._url = url
+        self._access = access
         self._client: Any = None
         self._closed = False
 
@@ -56,11 +59,15 @@ class TritonConnection:
             raise self._gone(model)
         if self._client is None:
             # Here and not before: gRPC binds a channel to the loop that runs as it is made.
-            self._client = aio.InferenceServerClient(self._url, channel_args=_CHANNEL)
+            self._client = aio.InferenceServerClient(self._url, channel_args=_CHANNEL, **self._access.tls)
         inputs = [_input(name, tensor) for name, tensor in tensors.items()]
         try:
             answer: Answer = await self._client.infer(
-                model.name, inputs, model_version=model.version, client_timeout=max(deadline_seconds, 0.001)
+                model.name,
+                inputs,
+                model_version=model.version,
+                client_timeout=max(deadline_seconds, 0.001),
+                headers=dict(self._access.headers),
             )
         except InferenceServerException as error:
             raise self._failed(model, error) from error

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 
 from stream.clock import Clock, SystemClock
+from stream.model.access import OPEN, TritonAccess
 from stream.model.answers import Answer, Widths, label_set_number, read_scored, read_vectors
 from stream.model.breaker import Breaker, BreakerPolicy, BreakerState, Permit
 from stream.model.connection import Tensors, TritonConnection
@@ -47,6 +48,7 @@ class TritonModel:
         policy: See ``CallPolicy``.
         clock: The machine's if None.
         observer: Told of every call.
+        access: TLS and keys of the server.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class TritonModel:
         policy: CallPolicy | None = None,
         clock: Clock | None = None,
         observer: ModelObserver | None = None,
+        access: TritonAccess = OPEN,
     ) -> None:
         self.bundle = bundle
         self._policy = policy or CallPolicy()
@@ -64,7 +67,7 @@ class TritonModel:
         self._observer = observer or NoObserver()
         self._tokeniser = Tokeniser(bundle.tokenizer_path, bundle.max_tokens, bundle.buckets)
         self._widths = Widths(bundle.labels, bundle.dimensions, label_set_number(bundle.label_set_hash))
-        self._connection = TritonConnection(url)
+        self._connection = TritonConnection(url, access)
         self._breakers = {
             model.name: Breaker(self._policy.breaker) for model in (bundle.encoder, bundle.head)
         }

@@ -17,7 +17,7 @@ from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS, Fed, essence, events, expected_states, produce
 from tests.brokers import Broker, recreate_topics
 from tests.kafka_node import KafkaNode
-from tests.worker_process import WorkerProcess, latest_by_key, read_topic
+from tests.worker_process import WorkerProcess, latest_by_key, loads, read_topic
 
 pytestmark = pytest.mark.kafka
 
@@ -110,6 +110,38 @@ def test_partitions_move_as_workers_join_leave_and_die_and_every_event_counts_on
 
     assert _wait_for_states(kafka, fed)
     assert first.scrape()["interestflow_users"] == 200
+
+
+def test_a_static_member_that_restarts_moves_no_partitions(kafka: Broker, workers: Workers) -> None:
+    fed = events(2000)
+    static = {"KAFKA__STATIC_MEMBERSHIP": "true", "KAFKA__SESSION_TIMEOUT_SECONDS": "45"}
+    asyncio.run(produce(kafka.bootstrap_servers, fed[:1000]))
+    first = workers.start(KAFKA__GROUP_INSTANCE_ID="worker-0", STORE__BACKEND="rocksdb", **static)
+    until_held(first, 4)
+    second = workers.start(KAFKA__GROUP_INSTANCE_ID="worker-1", **static)
+    until_held(second, 2)
+    until_held(first, 2)
+    held_before, rebalances = partitions_of(first), rebalances_of(second)
+
+    assert first.end(signal.SIGTERM) == 0
+    asyncio.run(produce(kafka.bootstrap_servers, fed[1000:]))
+    first.start()
+    until_held(first, 2)
+
+    assert _wait_for_states(kafka, fed)
+    assert partitions_of(first) == held_before
+    assert rebalances_of(second) == rebalances
+    assert "interestflow_changelog_records_read_back_total|user-behaviour" not in first.scrape()
+
+
+def partitions_of(worker: WorkerProcess) -> list[int]:
+    """What its log said last of its partitions."""
+    lines = [line for line in worker.log.splitlines() if '"partitions_assigned"' in line]
+    return list(loads(lines[-1].encode())["partitions"])
+
+
+def rebalances_of(worker: WorkerProcess) -> float:
+    return worker.scrape()["interestflow_rebalances_total"]
 
 
 def test_a_worker_too_many_says_so_and_ends_while_the_others_work_on(kafka: Broker, workers: Workers) -> None:

@@ -1,5 +1,7 @@
 """Settings from the environment: typed, frozen, and no mistyped name goes unnoticed."""
 
+import socket
+import traceback
 from typing import Protocol
 
 import pytest
@@ -7,7 +9,17 @@ from pydantic import ValidationError
 
 from stream.errors import ConfigurationError
 from stream.fold import ERASED_MARKER_MS
-from stream.settings import PREFIX, PrivacySettings, Settings, WindowSettings, known_variables, load_settings
+from stream.kafka_client import group_instance_id
+from stream.settings import (
+    PREFIX,
+    KafkaSettings,
+    PrivacySettings,
+    Settings,
+    WindowSettings,
+    known_variables,
+    load_settings,
+    settings_in_force,
+)
 from stream.topic_limits import TopicLimits
 from stream.window import DAY_MS, WindowPolicy
 
@@ -170,3 +182,38 @@ def test_nothing_may_be_kept_for_longer_than_a_marker_lives(load: Load) -> None:
     assert (longest + 7) * DAY_MS < ERASED_MARKER_MS  # a segment of a week may wait for its end
     with pytest.raises(ConfigurationError, match="INTERESTFLOW_PRIVACY__RETENTION_DAYS"):
         load(privacy__retention_days="46")
+
+
+def test_a_static_member_needs_time_for_its_restart(load: Load) -> None:
+    password = "hunter" + "2"  # not in any line of the traceback
+
+    with pytest.raises(ConfigurationError) as caught:
+        load(kafka__static_membership="true", kafka__sasl_password=password)
+
+    assert str(caught.value) == (
+        "settings out of range: INTERESTFLOW_KAFKA: Value error, static_membership with session_timeout_seconds=10: a "
+        "static member says no good-bye, so the timeout must be longer than a restart; set it to 45 or more"
+    )
+    assert password not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_static_member_is_known_by_its_id_or_its_host() -> None:
+    assert group_instance_id(KafkaSettings()) is None
+    named = KafkaSettings(static_membership=True, session_timeout_seconds=45.0, group_instance_id="worker-2")
+    unnamed = KafkaSettings(static_membership=True, session_timeout_seconds=45.0)
+    assert group_instance_id(named) == "worker-2"
+    assert group_instance_id(unnamed) == socket.gethostname()
+
+
+def test_a_worker_says_that_it_is_not_ready_before_it_ends(load: Load) -> None:
+    with pytest.raises(ConfigurationError, match=r"exit_seconds=30 must not be below not_ready_seconds=60"):
+        load(watchdog__exit_seconds="30")
+
+
+def test_the_settings_in_force_can_be_shown_without_their_secrets(load: Load) -> None:
+    shown = settings_in_force(load(kafka__sasl_password="hunter2", kafka__partitions="12"))
+
+    assert shown.keys() == known_variables().keys()
+    assert shown["INTERESTFLOW_KAFKA__PARTITIONS"] == "12"
+    assert shown["INTERESTFLOW_KAFKA__SASL_PASSWORD"] == "**********"
+    assert shown["INTERESTFLOW_KAFKA__SASL_USERNAME"] == ""

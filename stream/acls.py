@@ -1,0 +1,58 @@
+"""The least rights that a worker needs on its Kafka, as a list and as the commands that give them."""
+
+from typing import Final, Literal, NamedTuple
+
+from stream.events import (
+    CAMPAIGNS_TOPIC,
+    DEAD_LETTER_TOPIC,
+    DECISIONS_TOPIC,
+    OWNED_TOPICS,
+    TEXTS_TOPIC,
+    UPDATES_TOPIC,
+)
+
+Operation = Literal["Read", "Write", "DescribeConfigs"]
+#: Read and Write bring Describe with them. The configuration is read to check clocks and clean-up policies.
+_READ: Final[tuple[Operation, ...]] = ("Read", "DescribeConfigs")
+_WRITE: Final[tuple[Operation, ...]] = ("Write", "DescribeConfigs")
+_BOTH: Final[tuple[Operation, ...]] = ("Read", "Write", "DescribeConfigs")
+
+
+class AclRule(NamedTuple):
+    """What may be done with one topic or consumer group."""
+
+    resource: Literal["topic", "group"]
+    name: str
+    operations: tuple[Operation, ...]
+
+
+def worker_rules(app_id: str) -> tuple[AclRule, ...]:
+    """All of a worker's rights, and no others: none to create, alter or delete anything."""
+    return (
+        # Written as well: a record on another partition than its key's is produced once more to the right one.
+        *(AclRule("topic", topic, _BOTH) for topic in OWNED_TOPICS),
+        AclRule("topic", DEAD_LETTER_TOPIC, _WRITE),
+        AclRule("topic", f"{app_id}-user-behaviour-changelog", _BOTH),
+        AclRule("topic", f"{app_id}-user-scores-changelog", _BOTH),
+        AclRule("topic", UPDATES_TOPIC, _WRITE),
+        AclRule("topic", DECISIONS_TOPIC, _WRITE),
+        AclRule("topic", CAMPAIGNS_TOPIC, _READ),
+        AclRule("topic", TEXTS_TOPIC, _BOTH),
+        AclRule("group", app_id, ("Read",)),
+    )
+
+
+def acl_script(rules: tuple[AclRule, ...], principal: str) -> str:
+    """A shell script that gives these rights; its arguments go to Kafka's own tool."""
+    lines = [
+        "#!/bin/sh",
+        "# The least rights of a worker. Written by `interestflow topics acls`; pass the cluster and an administrator's login:",
+        "#     sh acls.sh --bootstrap-server kafka-1:9093 --command-config admin.properties",
+        "set -eu",
+    ]
+    for rule in rules:
+        operations = " ".join(f"--operation {operation}" for operation in rule.operations)
+        lines.append(
+            f'kafka-acls.sh "$@" --add --allow-principal "{principal}" {operations} --{rule.resource} {rule.name}'
+        )
+    return "\n".join(lines) + "\n"
