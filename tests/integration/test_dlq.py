@@ -30,8 +30,9 @@ APP_ID = "dlq"
 KEY = USER.encode()
 HOME = partitioner("murmur2", PARTITIONS)(KEY)
 AWAY = (HOME + 1) % PARTITIONS
-PAGE = (REPOSITORY / "docs" / "dead-letters.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^ {4}interestflow (dlq .*?)(?:  +#.*)?$", PAGE, re.MULTILINE)
+DOCS = REPOSITORY / "docs"
+#: What the runbook leaves open.
+FILLED_IN = {"TOPIC": CLICK_TOPIC, "REASON": "json", "PARTITION:OFFSET": "2:0"}
 
 Run = Callable[[str], str]
 
@@ -51,6 +52,16 @@ def run(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def invoke(command: str) -> Result:
     return CliRunner().invoke(app, shlex.split(command))
+
+
+def commands(page: Path) -> list[str]:
+    """What a page tells to type, in indented blocks, without comments."""
+    lines = re.findall(
+        r"^ {4,}interestflow (dlq .*?)(?:  +#.*)?$", page.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    for name, text in FILLED_IN.items():
+        lines = [line.replace(name, text) for line in lines]
+    return lines
 
 
 def output(result: Result) -> str:
@@ -135,7 +146,7 @@ def test_what_a_worker_rejected_is_replayed_once_and_folded_or_rejected_again(
     assert code == 0
 
 
-def test_every_command_of_the_page_works_as_it_stands(broker: Broker, run: Run) -> None:
+def test_every_command_of_the_runbook_and_the_page_works_as_it_stands(broker: Broker, run: Run) -> None:
     letters = [
         written_letter("json", Record(partition=2, value=b"{not json")),
         written_letter("wrong_partition", Record(partition=1, value=event_value())),
@@ -143,8 +154,12 @@ def test_every_command_of_the_page_works_as_it_stands(broker: Broker, run: Run) 
     ]
     asyncio.run(send(broker, letters))
 
+    of_runbook, of_page = (
+        commands(DOCS / "runbooks" / "dead-letters-many.md"),
+        commands(DOCS / "dead-letters.md"),
+    )
     outputs = {}
-    for command in COMMANDS:
+    for command in [*of_runbook, *of_page]:
         result = invoke(command)
         deletes = "purge" in command and "--yes" in command
         if deletes and broker.kind == "tansu":
@@ -153,8 +168,8 @@ def test_every_command_of_the_page_works_as_it_stands(broker: Broker, run: Run) 
         else:
             outputs[command] = output(result)
 
-    assert len(COMMANDS) >= 10
-    assert {command.split()[1] for command in COMMANDS} == {"list", "why", "stats", "replay", "purge"}
+    assert (len(of_runbook), len(of_page)) == (4, 12)
+    assert {command.split()[1] for command in of_page} == {"list", "why", "stats", "replay", "purge"}
     assert outputs["dlq list"].endswith("3 of 3; `interestflow dlq why LETTER` says more of one")
     assert outputs["dlq replay --reason wrong_partition --yes"].endswith("replayed 1: 1 to behaviour.click")
     if broker.kind == "kafka":
