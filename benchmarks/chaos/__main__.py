@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.chaos import crashes, rolling
+from benchmarks.chaos import crashes, machine_of_faults, rolling
 from benchmarks.chaos.arena import Run
 from benchmarks.chaos.verdict import HEADER, Verdict, broken, rows
 from benchmarks.machine import machine
@@ -24,6 +24,7 @@ from benchmarks.report import keep, table
 Gate = Callable[[Run], Awaitable[Verdict]]
 GATES: Final[Mapping[str, Gate]] = {
     "G1": crashes.nothing_lost,
+    "G2": machine_of_faults.fold_under_faults,
     "G5": rolling.rolling_restart,
     "G7": rolling.sigterm,
 }
