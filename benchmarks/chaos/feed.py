@@ -67,6 +67,8 @@ class Feeder:
         self.events_per_second = events_per_second
         #: Places of the events that all replicas acknowledged.
         self.acknowledged: set[Place] = set()
+        #: Wall clock (ms) of the last event sent of each key.
+        self.sent_at_ms: dict[bytes, int] = {}
         #: Events that the brokers never acknowledged; they may be in the log or not.
         self.given_up = 0
         #: All is sent, and acknowledged or given up.
@@ -96,9 +98,9 @@ class Feeder:
                 owed, seen = min(owed + (now - seen) * self.events_per_second, self.events_per_second), now
                 for _ in range(int(owed)):
                     owed -= 1
-                    task = asyncio.ensure_future(
-                        self._acknowledge(await self._send(producer, next(self._source)))
-                    )
+                    fed = next(self._source)
+                    self.sent_at_ms[fed.key] = _clock.wall_ms()
+                    task = asyncio.ensure_future(self._acknowledge(await self._send(producer, fed)))
                     waiting.add(task)
                     task.add_done_callback(waiting.discard)
                 await asyncio.sleep(_TICK_SECONDS)
