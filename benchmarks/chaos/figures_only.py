@@ -7,6 +7,7 @@ import asyncio
 import random
 import shutil
 import signal
+import statistics
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final
@@ -126,9 +127,8 @@ async def soak(run: Run) -> Verdict:
 
 def _slope(samples: list[tuple[float, float]]) -> float:
     """Of the least-squares line."""
-    mean_x, mean_y = (sum(column) / len(samples) for column in zip(*samples, strict=True))
-    over = sum((x - mean_x) * (y - mean_y) for x, y in samples)
-    return over / sum((x - mean_x) ** 2 for x, _ in samples)
+    hours, sizes = zip(*samples, strict=True)
+    return statistics.linear_regression(hours, sizes).slope
 
 
 async def hot_key(run: Run) -> Verdict:
