@@ -45,6 +45,7 @@ def shoppers(seed: int, users: int = 10_000, *, bad_share: float = 0.01) -> Iter
                 {
                     "item_id": f"item-{chance.randrange(300)}",
                     "item_name": f"product {chance.randrange(50)}",
+                    "price": 9.5,
                     "item_category": "department",
                     "item_category2": f"category {chance.randrange(20)}",
                 }

@@ -24,7 +24,6 @@ import orjson
 
 from benchmarks.chaos.arena import Fleet, Load, NotCaughtUpError, make_topics, settled, under_load
 from benchmarks.chaos.feed import shoppers
-from benchmarks.contestants.stock_restart import APP_ID as STOCK_APP_ID
 from benchmarks.machine import machine, versions
 from benchmarks.report import keep, table
 from stream.events import BEHAVIOUR_TOPICS
@@ -38,7 +37,8 @@ _RATE: Final = 300.0
 _BETWEEN_EVENTS: Final = 1_500
 #: A commit that stands still for ever is a finding, too.
 _STOP_SECONDS: Final = 40.0
-_CHANGELOG: Final = f"{STOCK_APP_ID}-ids-changelog"
+_APP_ID: Final = "chaos-stock"
+_CHANGELOG: Final = f"{_APP_ID}-ids-changelog"
 
 
 class Outcome(NamedTuple):
@@ -62,7 +62,7 @@ class StockWorker:
 
     def start(self) -> None:
         """Start it."""
-        told = json.dumps({"bootstrap_servers": self._servers})
+        told = json.dumps({"app_id": _APP_ID, "bootstrap_servers": self._servers})
         with (self._directory / "stock.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.contestants.stock_restart", told],
@@ -98,9 +98,7 @@ async def stock(directory: Path, seed: int, restarts: int) -> Outcome:
         await make_topics(servers)
         await create_topics(servers, [TopicSpec(_CHANGELOG, PARTITIONS, compacted=True)])
         with _running(StockWorker(directory, servers)) as worker:
-            async with under_load(
-                servers, seed, _RATE, shoppers(seed, bad_share=0.0), group=STOCK_APP_ID
-            ) as load:
+            async with under_load(servers, seed, _RATE, shoppers(seed, bad_share=0.0), group=_APP_ID) as load:
                 codes = await _restarted(load, restarts, worker.stop, worker.start)
                 caught_up = await _caught_up(load)
             codes.append(await asyncio.to_thread(worker.stop))

@@ -10,11 +10,11 @@ import orjson
 from stream.events import BEHAVIOUR_TOPICS
 from tests.behaviour_feed import PARTITIONS
 
-APP_ID = "chaos-stock"
+TOLD = json.loads(sys.argv[1])
 
 app = faust.App(
-    APP_ID,
-    broker=f"kafka://{json.loads(sys.argv[1])['bootstrap_servers']}",
+    TOLD["app_id"],
+    broker=f"kafka://{TOLD['bootstrap_servers']}",
     store="memory://",
     web_enabled=False,
     key_serializer="raw",
