@@ -20,6 +20,7 @@ from stream.events import BEHAVIOUR_TOPICS, TEXTS_TOPIC
 from stream.health import HealthServer
 from stream.ingest import Folder, FoldParts, FoldRules
 from stream.kafka_client import client_kwargs
+from stream.lenient_headers import install_lenient_headers
 from stream.metrics import Metrics
 from stream.pacing import ScorePace
 from stream.partitioner import partitioner
@@ -85,6 +86,7 @@ class Worker:
         self._failure: BaseException | None = None
         self._stop = asyncio.Event()
         self._assigned = False
+        install_lenient_headers()
         self._end_offsets: EndOffsets = latest_offsets
         if kafka.broker == "tansu":
             self._end_offsets = self._true_ends

@@ -137,7 +137,6 @@ MENDED: Final = [
     accepted(24, schema_version="1.9"),
     normalised(25, "lower_cased", event_type="CLICK"),
     accepted(32, event_type="purchase", items=[{**TEA, "price": 1.5}]),
-    accepted(32, event_type="ad_click", ad={"cid": "never-shown"}),
     normalised(34, "clamped", dwell_ms=-5),
     normalised(34, "clamped", dwell_ms=10**15),
     normalised(34, "unknown_field", scroll_percent=140),
