@@ -148,7 +148,7 @@ MENDED: Final = [
         event_value(event_id="row-36", items=[{**TEA, "quantity": 7}]).replace(b":7", b":-0"),
     ),
     normalised(36, "whole_number", items=[{**TEA, "quantity": -0.0}]),
-    normalised(36, "whole_number", items=[{**TEA, "quantity": 12.0}]),
+    normalised(36, "whole_number", items=[{**TEA, "quantity": 120.0}]),
     normalised(37, "upper_cased", currency="eur"),
     normalised(37, "unknown_field", locale="xx-YY"),
     normalised(38, "unknown_field", page_location="javascript:alert(1)"),
