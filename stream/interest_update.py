@@ -96,6 +96,9 @@ class InterestUpdate(BaseModel):
     purchase_intent: PurchaseIntent | None
     segment: Segment
     moved_by: list[MovedBy]
+    #: Share of the behaviours in the window whose text the encoder reads, 0 to 1; below a half the scores lean on
+    #: history: names were only emoji, or in a script that it was not trained on.
+    text_coverage: float
     #: The same for ad systems: OpenRTB 2.6 ``user.data``.
     user: dict[str, object]
 
@@ -121,6 +124,7 @@ class UpdateParts(NamedTuple):
     moved_by: list[Contribution]
     source: Source
     emitted_at_ms: int
+    text_coverage: float = 1.0
 
 
 def top_rows(scores: Floats, most: int) -> Rows:
@@ -171,6 +175,7 @@ def build_update(parts: UpdateParts, bundle: ModelBundle) -> InterestUpdate:
         purchase_intent=_intent(parts.intent),
         segment=_segment(parts.intent),
         moved_by=[_moved_by(state, entry, interests) for entry in parts.moved_by],
+        text_coverage=round(parts.text_coverage, 3),
         user=_openrtb(bundle, interests),
     )
 

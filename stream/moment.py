@@ -32,6 +32,8 @@ class UserMoment(NamedTuple):
     """[U]"""
     window: Floats
     """[K, D]"""
+    text_coverage: float = 1.0
+    """Share of the window's behaviours whose text the encoder reads."""
 
     @property
     def user_id(self) -> str:

@@ -138,6 +138,7 @@ class ResultBuilder:
                 moved_by=contributions(window, moment.vectors, explained, moment.at_ms, _EXPLAINED),
                 source=outcome.source,
                 emitted_at_ms=emitted_at_ms,
+                text_coverage=moment.text_coverage,
             ),
             bundle,
         )

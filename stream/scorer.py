@@ -20,6 +20,8 @@ from stream.errors import ModelUnavailableError
 from stream.features import Floats
 from stream.metrics import Metrics
 from stream.model.port import ModelPort, Scored
+from stream.model.readable import ReadableTexts
+from stream.model.tokens import Tokeniser
 from stream.model.vectors import TextEncoder
 from stream.moment import UserMoment, user_moment
 from stream.publisher import Erased, Publisher, PublishParts, Result
@@ -58,6 +60,9 @@ class Scorer:
         self._parts = parts
         self._bundle = rules.bundle
         self._results = ResultBuilder(rules)
+        self._readable = ReadableTexts(
+            Tokeniser(self._bundle.tokenizer_path, self._bundle.max_tokens, self._bundle.buckets)
+        )
         self._publisher = Publisher(
             PublishParts(parts.behaviour, parts.scores, parts.sender, parts.clock, parts.metrics),
             changelog_topic,
@@ -108,6 +113,8 @@ class Scorer:
         wanted = {text_hash for state in states for text_hash in state.window.texts}
         get = self._parts.texts.get
         texts = {text_hash: text for text_hash in wanted if (text := get(text_hash)) is not None}
+        with self._work("read"):
+            self._readable.look_at(texts)
         started = self._parts.clock.monotonic_seconds()
         try:
             vectors = await self._parts.encoder.vectors(texts)
@@ -131,7 +138,9 @@ class Scorer:
                 record = ScoreRecord() if stored is None else decode_record(stored)
                 if record.revision_scored > state.revision:
                     record = ScoreRecord()  # of a user who was forgotten and came back
-                moments.append(user_moment(user, state, record, vectors, self._bundle))
+                moment = user_moment(user, state, record, vectors, self._bundle)
+                coverage = self._readable.coverage(state.window.texts)
+                moments.append(moment._replace(text_coverage=coverage))
         return moments
 
     async def _ask(self, moments: Sequence[UserMoment]) -> Scored | None:

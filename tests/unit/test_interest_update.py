@@ -113,6 +113,7 @@ def test_an_update_says_all_that_the_contract_has() -> None:
                 "interest_id": "brie", "share": 0.1235,
             },
         ],
+        "text_coverage": 1.0,
         "user": {
             "data": [
                 {
