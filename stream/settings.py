@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream.errors import ConfigurationError
+from stream.model.judgement import Bounds
 from stream.window import DAY_MS, WindowPolicy
 
 PREFIX: Final = "INTERESTFLOW_"
@@ -110,6 +111,28 @@ class ScoreSettings(_Section):
     )
 
 
+class RolloutSettings(_Section):
+    """When a worker takes a canary back by itself; see docs/models.md."""
+
+    auto_rollback: bool = Field(default=True, description="Else a challenger out of bounds is only shown.")
+    window_seconds: float = Field(300.0, ge=5.0, le=86_400.0, description="What is judged together.")
+    least_calls: int = Field(20, ge=1, description="Before failures and latency are judged.")
+    least_rows: int = Field(200, ge=1, description="Users scored by both, before scores are judged.")
+    failed_ratio: float = Field(0.05, ge=0.0, le=1.0, description="Of the challenger's calls.")
+    latency_ratio: float = Field(2.0, ge=1.0, description="Mean call against the champion's.")
+    latency_floor_seconds: float = Field(
+        0.05, ge=0.0, le=60.0, description="Mean call that is never too slow."
+    )
+    score_ratio: float = Field(
+        1.25, gt=1.0, description="Purchases expected against the champion's, either way."
+    )
+    score_difference: float = Field(0.05, gt=0.0, le=1.0, description="Mean absolute difference of a score.")
+
+    def bounds(self) -> Bounds:
+        """The same for the pure functions."""
+        return Bounds(**self.model_dump(exclude={"auto_rollback"}))
+
+
 class AdSettings(_Section):
     """Defaults of ad decisions."""
 
@@ -149,6 +172,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     model: ModelSettings = ModelSettings()
     score: ScoreSettings = ScoreSettings()
+    rollout: RolloutSettings = RolloutSettings()
     ads: AdSettings = AdSettings()
     health: HealthSettings = HealthSettings()
 

@@ -7,6 +7,9 @@ from tritonclient.grpc import aio
 from tritonclient.utils import InferenceServerException
 
 from stream.model.failures import FailureKind, ModelCallError
+from stream.model.port import ModelPort
+from stream.model.probe import probe
+from stream.model.repository import ModelBundle
 
 #: Loading a model takes 2 s here; one with a TensorRT engine takes minutes.
 _LOAD_SECONDS: Final = 600.0
@@ -69,3 +72,27 @@ class RepositoryControl:
             ) from error
         finally:
             await client.close()
+
+
+async def require_served(model: ModelPort, bundle: ModelBundle, control: RepositoryControl | None) -> None:
+    """Pass if Triton answers with the bundle's versions; it is told to load them if it may be.
+
+    Args:
+        model: Asks for those versions.
+        bundle: Names them.
+        control: None: it may not.
+
+    Raises:
+        ModelUnavailableError: It does not.
+    """
+    problem = await probe(model, bundle.labels)
+    if problem is None:
+        return
+    is_missing = isinstance(problem, ModelCallError) and problem.kind is FailureKind.NOT_FOUND
+    if control is None or not is_missing:
+        raise problem
+    for version in (bundle.encoder, bundle.head):
+        await control.load(version.name)
+    problem = await probe(model, bundle.labels)
+    if problem is not None:
+        raise problem
