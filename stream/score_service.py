@@ -132,6 +132,7 @@ class ScoreService:
 
     async def _keep_up(self) -> None:
         while True:
+            await self._follow()
             champion = self.lanes.champion
             problem = await probe(champion.model, champion.bundle.labels)
             self._model_problem = None if problem is None else str(problem)
@@ -139,7 +140,6 @@ class ScoreService:
             for lane in self.lanes.all():
                 if lane is not champion or problem is None:
                     await lane.campaigns.encode_missing(lane.encoder)
-            await self._follow()
             await self._clock.sleep(_UPKEEP_SECONDS)
 
     async def _follow(self) -> None:

@@ -29,6 +29,8 @@ _NAP_SECONDS: Final = 0.05
 _YIELD_EVERY: Final = 2000
 #: Due users without an attempt for this long make the worker not ready.
 _STUCK_SECONDS: Final = 60.0
+#: Users of a retired version are added only while fewer batches than this are due.
+_SPARE_BATCHES: Final = 4
 
 
 class ScoringParts(NamedTuple):
@@ -63,6 +65,7 @@ class Scoring:
         self._generation = generation
         self._failed = failed
         self._reviews = Reviews()
+        self._partitions: set[int] = set()
         self._outdated: Iterator[tuple[int, bytes] | None] = iter(())
         self._active = False
         self._loop: asyncio.Task[None] | None = None
@@ -122,6 +125,7 @@ class Scoring:
     async def _run(self, partitions: set[int]) -> None:
         self._parts.due.clear()
         self._reviews.clear()
+        self._partitions = partitions
         for partition in sorted(partitions):
             await self._find_due(partition)
         self.versions_changed()
@@ -165,7 +169,7 @@ class Scoring:
     def _find_outdated(self) -> Iterator[tuple[int, bytes] | None]:
         """Partition and key of each; None where other tasks should get their turn."""
         scores = self._parts.scores
-        for partition in sorted(scores.partitions()):
+        for partition in sorted(self._partitions):
             for count, (key, data) in enumerate(scores.scan(partition)):
                 if count % _YIELD_EVERY == _YIELD_EVERY - 1:
                     yield None
@@ -175,13 +179,14 @@ class Scoring:
 
     def _take_outdated(self) -> None:
         """One batch of those whom a retired version scored: of the lowest priority, for their scores still hold."""
-        if len(self._parts.due):
+        due, now = self._parts.due, self._parts.clock.monotonic_seconds()
+        # Not while FOLD has a backlog, nor while users wait for a model that does not answer.
+        if due.next_in(now) == 0.0 or len(due) > _SPARE_BATCHES * self._rows:
             return
-        now = self._parts.clock.monotonic_seconds()
         for found in itertools.islice(self._outdated, self._rows):
             if found is None:
                 return
-            self._parts.due.mark(*found, now)
+            due.mark(*found, now)
 
     def _start_batch(self) -> None:
         users = self._parts.due.take(self._rows, self._parts.clock.monotonic_seconds())

@@ -222,6 +222,29 @@ def test_a_record_that_is_no_rollout_changes_nothing(shop: Shop) -> None:
     assert "rollout_rejected" in shop.worker.log
 
 
+def test_a_champion_that_is_not_deployed_is_said_and_the_old_one_goes_on(shop: Shop) -> None:
+    shop.feed()
+    order = Rollout(rollout_id="too early", champion="9", changed_at_ms=1)
+    asyncio.run(
+        produce(
+            shop.broker.bootstrap_servers,
+            [Fed(ROLLOUT_TOPIC, 0, _APP_ID.encode(), order.to_bytes(), 0)],
+        )
+    )
+
+    shop.worker.until(lambda now: now["interestflow_model_rollout_pending"] == 1)
+    problems = shop.worker.readiness()
+    shop.feed()
+
+    assert any(problem.startswith("version 9 is to be the champion and is not: ") for problem in problems)
+    assert shop.fallbacks() == 0
+    assert {model["version"] for model in shop.models().values()} == {"1"}
+    assert shop.worker.end(signal.SIGTERM) == 0
+    shop.worker.start()
+    assert shop.worker.wait() == 3
+    assert "interest_head has no version 9 (it has 1): deploy that version" in shop.worker.log
+
+
 def _process_of(version: Path) -> int:
     """The stub of a version, by the path of its model.py."""
     for process in Path("/proc").glob("[0-9]*"):
