@@ -19,6 +19,7 @@ from stream.embedded.stub_environment import stub_python
 from stream.errors import ConfigurationError, FatalError, PartitionMismatchError, TransientError
 from stream.kafka_client import client_kwargs
 from stream.logs import configure_logs
+from stream.model_cli import model
 from stream.replay.command import ReplayOptions, day, last_day, run_replay
 from stream.replay.recording import (
     DEFAULT_HISTORY_DAYS,
@@ -38,6 +39,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 topics = typer.Typer(no_args_is_help=True, help="Create and check the Kafka topics.")
 app.add_typer(topics, name="topics")
 app.add_typer(dlq, name="dlq")
+app.add_typer(model, name="model")
 
 
 UsersOption = Annotated[int, typer.Option(min=1, help="Households; those not trained on come first.")]

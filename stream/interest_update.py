@@ -12,6 +12,7 @@ from stream.contributions import Contribution
 from stream.events import EVENT_TYPES
 from stream.features import Floats
 from stream.model.repository import ModelBundle
+from stream.rollout import ModelNames, Role
 from stream.state import UserState
 
 SCHEMA_VERSION: Final = "1.0"
@@ -74,6 +75,10 @@ class UpdateModel(BaseModel):
     version: str
     encoder_version: str
     label_set_hash: str
+    #: What this version was: the champion, or a challenger that is tried on a share of the users.
+    role: Role
+    champion: str
+    challenger: str | None
 
 
 class InterestUpdate(BaseModel):
@@ -124,6 +129,7 @@ class UpdateParts(NamedTuple):
     moved_by: list[Contribution]
     source: Source
     emitted_at_ms: int
+    names: ModelNames
     text_coverage: float = 1.0
 
 
@@ -168,7 +174,7 @@ def build_update(parts: UpdateParts, bundle: ModelBundle) -> InterestUpdate:
         event_time_ms=state.folded_at_ms,
         emitted_at_ms=parts.emitted_at_ms,
         source=parts.source,
-        model=_model(bundle) if parts.source in ("model", "cached") else None,
+        model=_model(bundle, parts.names) if parts.source in ("model", "cached") else None,
         taxonomy=bundle.taxonomy,
         half_life_days=float(bundle.half_life_days or HORIZON_DAYS),
         interests=interests,
@@ -189,12 +195,15 @@ def _confidence(state: UserState) -> float:
     return round(known / (known + _HALF_CONFIDENCE), 3)
 
 
-def _model(bundle: ModelBundle) -> UpdateModel:
+def _model(bundle: ModelBundle, names: ModelNames) -> UpdateModel:
     return UpdateModel.model_construct(
         name=bundle.head.name,
         version=bundle.head.version,
         encoder_version=bundle.encoder_version,
         label_set_hash=bundle.label_set_hash,
+        role=names.role,
+        champion=names.champion,
+        challenger=names.challenger,
     )
 
 

@@ -15,6 +15,7 @@ from stream.model.repository import ModelBundle
 from stream.moment import UserMoment
 from stream.publisher import Result
 from stream.reviews import next_review_ms
+from stream.rollout import ModelNames
 from stream.settings import ScoreSettings
 
 _HOUR_MS: Final = 3_600_000
@@ -61,6 +62,9 @@ class ResultBuilder:
     def __init__(self, rules: ResultRules) -> None:
         self._rules = rules
         self._label_set = int(rules.bundle.label_set_hash[:16], 16)
+        version = rules.bundle.head.version
+        #: Said in each message; changes with the rollout.
+        self.names = ModelNames("champion", version, None)
 
     def build(
         self,
@@ -94,6 +98,7 @@ class ResultBuilder:
             record.revision_scored = state.revision
             period_ms = int(settings.review_hours * _HOUR_MS)
             record.next_review_ms = next_review_ms(moment.at_ms, stream_ms, period_ms)
+            record.version = self._rules.bundle.head.version
         if not is_due:
             return Result(moment.due, None if answer is None else record, None, None, outcome.source)
         update = self._update(moment, outcome, previous, emitted_at_ms)
@@ -101,7 +106,7 @@ class ResultBuilder:
         record.revision_published = state.revision
         if answer is not None:
             record.scores, record.intent = answer.scores, answer.intent
-            record.label_set, record.version = self._label_set, self._rules.bundle.head.version
+            record.label_set = self._label_set
         return Result(moment.due, record, update, decision, outcome.source)
 
     def _has_scores(self, moment: UserMoment) -> bool:
@@ -139,6 +144,7 @@ class ResultBuilder:
                 source=outcome.source,
                 emitted_at_ms=emitted_at_ms,
                 text_coverage=moment.text_coverage,
+                names=self.names,
             ),
             bundle,
         )
@@ -150,7 +156,7 @@ class ResultBuilder:
         if policy is None or not campaigns.rows:
             return None
         model = (
-            ModelVersion(name=head.name, version=head.version)
+            ModelVersion(name=head.name, version=head.version, **self.names._asdict())
             if outcome.source in ("model", "cached")
             else None
         )
