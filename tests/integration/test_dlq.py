@@ -10,12 +10,14 @@ from pathlib import Path
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from typer.testing import CliRunner, Result
 
 from stream.cli import app
 from stream.dead_letter import LETTER_HEADER, dead_letter
 from stream.dlq.letters import is_marker
-from stream.errors import ConfigurationError, RejectionError
+from stream.embedded.ports import LOOPBACK, free_ports
+from stream.errors import ConfigurationError, RejectionError, TransientError
 from stream.events import CLICK_TOPIC, DEAD_LETTER_TOPIC
 from stream.ingest import HOP_HEADER
 from stream.partitioner import partitioner
@@ -80,6 +82,17 @@ async def send(broker: Broker, records: Sequence[Record]) -> None:
             )
     finally:
         await producer.stop()
+
+
+async def delete_topic(broker: Broker, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+        while topic in await admin.list_topics():
+            await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
 
 
 def read(broker: Broker, topic: str) -> list[Record]:
@@ -212,3 +225,24 @@ def test_an_empty_dead_letter_topic_is_no_error(run: Run) -> None:
 def test_what_is_mistyped_is_said_before_anything_is_read(command: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         output(invoke(command))
+
+
+@pytest.mark.parametrize("command", ["dlq list", "dlq replay --yes", "dlq purge --before 7d --yes"])
+def test_without_a_broker_it_says_which_and_what_to_check(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = f"{LOOPBACK}:{free_ports(1)[0]}"
+    monkeypatch.setenv("INTERESTFLOW_KAFKA__BOOTSTRAP_SERVERS", servers)
+
+    with pytest.raises(TransientError, match=f"the Kafka at {servers} can't be read now; check that it runs"):
+        output(invoke(command))
+
+
+def test_without_the_topic_it_says_how_to_make_it(broker: Broker, run: Run) -> None:
+    asyncio.run(delete_topic(broker, DEAD_LETTER_TOPIC))
+
+    with pytest.raises(
+        ConfigurationError,
+        match=f"has no topic {DEAD_LETTER_TOPIC}: create it with `interestflow topics create`",
+    ):
+        run("dlq stats")
