@@ -73,6 +73,10 @@ bench-model: .venv-dev/.made .venv-triton/.made ## Speed of the model against pl
 chaos: .venv-dev/.made ## The promises under faults on Apache Kafka (Java 17); CHAOS="--gates G1,G5 --seed 7 --short", JSON=FILE
 	$(DEV) -m benchmarks.chaos $(JSON_FLAG) $(CHAOS)
 
+.PHONY: chaos-stock
+chaos-stock: .venv-dev/.made ## Stock Faust beside our worker under the same graceful restarts; CHAOS="--runs 5", JSON=FILE
+	$(DEV) -m benchmarks.chaos.stock $(JSON_FLAG) $(CHAOS)
+
 # -- environments ------------------------------------------------------------------------------------------------
 # Each from a lock with hashes; the stamp is written last, so that a broken-off one is made again from nothing.
 

@@ -205,7 +205,7 @@ def _worker(directory: Path, broker: Broker, url: str, key: str) -> WorkerProces
         MODEL__ENABLED="true",
         MODEL__REPOSITORY=str(REPOSITORY.absolute()),
         MODEL__GRPC_URL=url,
-        MODEL__ADMIN_KEY=key,
+        MODEL__RESTRICTED_KEY=key,
         # Short, so that a breaker's five failures don't take a minute; long enough for a machine that is busy.
         MODEL__DEADLINE_SECONDS="1.0",
         MODEL__BATCH_ROWS="8",

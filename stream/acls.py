@@ -7,6 +7,7 @@ from stream.events import (
     DEAD_LETTER_TOPIC,
     DECISIONS_TOPIC,
     OWNED_TOPICS,
+    ROLLOUT_TOPIC,
     TEXTS_TOPIC,
     UPDATES_TOPIC,
 )
@@ -38,6 +39,8 @@ def worker_rules(app_id: str) -> tuple[AclRule, ...]:
         AclRule("topic", DECISIONS_TOPIC, _WRITE),
         AclRule("topic", CAMPAIGNS_TOPIC, _READ),
         AclRule("topic", TEXTS_TOPIC, _BOTH),
+        # Written when a worker takes a challenger back that left its bounds.
+        AclRule("topic", ROLLOUT_TOPIC, _BOTH),
         AclRule("group", app_id, ("Read",)),
     )
 

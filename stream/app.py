@@ -75,6 +75,8 @@ class StreamApp(faust.App):
     def on_rebalance_end(self) -> None:
         """Faust calls this when tables are recovered and inputs flow again."""
         super().on_rebalance_end()
+        consumer: Any = self.consumer  # a stream.transport.BundleConsumer
+        consumer.rebalance_ended()
         self.hooks.rebalance_ended(self.input_partitions())
 
     def _crash(self, reason: BaseException) -> None:

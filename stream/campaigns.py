@@ -18,8 +18,14 @@ class Campaigns:
         self.snapshot = CampaignSnapshot.build((), interests, {})
         self._metrics = metrics
 
-    def on_record(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in a campaign record; a bad one is counted and what was known under its key stays."""
+    def on_record(self, key: bytes | None, value: bytes | None, *, counted: bool = True) -> None:
+        """Take in a campaign record; a bad one is counted and what was known under its key stays.
+
+        Args:
+            key: Of the record.
+            value: Of the record.
+            counted: False for a second holder of the same records.
+        """
         try:
             campaign = parse_campaign(key, value)
             if campaign is None:
@@ -27,13 +33,18 @@ class Campaigns:
             else:
                 self.snapshot = self.snapshot.with_campaign(campaign, {})
         except RejectionError as error:
-            self._metrics.campaigns_rejected.labels(error.reason).inc()
-            log.warning("campaign_rejected", reason=str(error.reason), detail=error.detail)
+            if counted:
+                self._metrics.campaigns_rejected.labels(error.reason).inc()
+                log.warning("campaign_rejected", reason=str(error.reason), detail=error.detail)
         self._metrics.campaigns.set(len(self.snapshot.rows))
 
     def knows(self, cid: str) -> bool:
         """Whether there is such a campaign now."""
         return cid in self.snapshot.cids
+
+    def follow(self, other: "Campaigns") -> None:
+        """Hold the same campaigns as another model version's, by the own label set and not encoded yet."""
+        self.snapshot = other.snapshot.with_interests(self.snapshot.interests, {})
 
     async def encode_missing(self, encoder: TextEncoder) -> None:
         """Encode creatives that have no vector yet; without a model they wait, and similarity counts nothing."""

@@ -29,6 +29,7 @@ from stream.errors import (
 )
 from stream.kafka_client import client_kwargs, settings_topics
 from stream.logs import configure_logs
+from stream.model_cli import model
 from stream.replay.command import ReplayOptions, day, last_day, run_replay
 from stream.replay.recording import (
     DEFAULT_HISTORY_DAYS,
@@ -48,6 +49,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 topics = typer.Typer(no_args_is_help=True, help="Create and check the Kafka topics.")
 app.add_typer(topics, name="topics")
 app.add_typer(dlq, name="dlq")
+app.add_typer(model, name="model")
 
 
 UsersOption = Annotated[int, typer.Option(min=1, help="Households; those not trained on come first.")]

@@ -24,6 +24,7 @@ from stream.events import (
     DECISIONS_TOPIC,
     OWNED_TOPICS,
     PURCHASE_TOPIC,
+    ROLLOUT_TOPIC,
     SCHEMA_MAJOR,
     TEXTS_TOPIC,
     UPDATES_TOPIC,
@@ -33,6 +34,7 @@ from stream.events import (
 )
 from stream.ingest import HOP_HEADER, SENT_HEADER
 from stream.interest_update import InterestUpdate
+from stream.rollout import Rollout
 from stream.topics import service_topics
 
 Schema = dict[str, Any]
@@ -63,7 +65,8 @@ CONTROL: Final = Contract("control-event", ControlEvent, is_input=True)
 CAMPAIGN: Final = Contract("campaign", Campaign, is_input=True)
 UPDATE: Final = Contract("interest-update", InterestUpdate, is_input=False)
 DECISION: Final = Contract("ad-decision", AdDecision, is_input=False)
-CONTRACTS: Final = (BEHAVIOUR, CONTROL, CAMPAIGN, UPDATE, DECISION)
+ROLLOUT: Final = Contract("model-rollout", Rollout, is_input=True)
+CONTRACTS: Final = (BEHAVIOUR, CONTROL, CAMPAIGN, UPDATE, DECISION, ROLLOUT)
 
 
 class _Channel(NamedTuple):
@@ -73,7 +76,9 @@ class _Channel(NamedTuple):
 
 
 _USER_KEY: Final = "The user id in UTF-8, the same as in the value; the partitioner is murmur2 (Java, aiokafka) unless set otherwise."
+_ROLLOUT_KEY: Final = "The app id; with /rolled-back behind it for what a worker took back."
 _CAMPAIGN_KEY: Final = "The cid in UTF-8, the same as in the value."
+_KEYS: Final = {CAMPAIGN.name: _CAMPAIGN_KEY, ROLLOUT.name: _ROLLOUT_KEY}
 _DEAD_LETTER: Final = "dead-letter"
 _TEXT: Final = "text"
 _MEANT_FOR: Final = "Meant for {}; any event type is read here."
@@ -115,13 +120,19 @@ _CHANNELS: Final = (
         CAMPAIGNS_TOPIC, CAMPAIGN.name, "A null value removes the campaign. Every worker reads all of them."
     ),
     _Channel(
+        ROLLOUT_TOPIC,
+        ROLLOUT.name,
+        "Which model version scores whom; written by `interestflow model`, and by a worker that takes a challenger back. "
+        "Every worker reads all of them.",
+    ),
+    _Channel(
         TEXTS_TOPIC,
         _TEXT,
         "Texts that behaviours refer to by hash, each written by whichever worker meets it first.",
     ),
 )
 _WRITTEN: Final = frozenset({DEAD_LETTER_TOPIC, UPDATES_TOPIC, DECISIONS_TOPIC, TEXTS_TOPIC})
-_READ: Final = frozenset({*OWNED_TOPICS, CAMPAIGNS_TOPIC, TEXTS_TOPIC})
+_READ: Final = frozenset({*OWNED_TOPICS, CAMPAIGNS_TOPIC, ROLLOUT_TOPIC, TEXTS_TOPIC})
 
 #: Header name to what it says; in every dead letter.
 DEAD_LETTER_HEADERS: Final = {
@@ -244,7 +255,7 @@ def _message(contract: Contract) -> Schema:
         "name": contract.name,
         "summary": document.split("\n", maxsplit=1)[0],
         "payload": {"$ref": f"./{contract.file}"},
-        "bindings": _key_binding(_CAMPAIGN_KEY if contract is CAMPAIGN else _USER_KEY),
+        "bindings": _key_binding(_KEYS.get(contract.name, _USER_KEY)),
     }
     if contract in (BEHAVIOUR, CONTROL):
         message["headers"] = _headers(

@@ -9,6 +9,7 @@ from stream.model.access import triton_access
 from stream.model.probe import probe
 from stream.model.repository import ModelBundle, load_bundle
 from stream.model.triton import TritonModel
+from stream.rollout_orders import read_records
 from stream.settings import Settings
 from stream.topics import check_topics
 
@@ -26,7 +27,11 @@ class Finding(NamedTuple):
 async def examine(settings: Settings) -> list[Finding]:
     """Look at Kafka, the topics, the model repository, Triton and the disk."""
     findings = await _kafka(settings)
-    bundle_finding, bundle = _repository(settings)
+    version = None
+    if settings.model.enabled and all(finding.ok for finding in findings):
+        rollout = (await read_records(settings)).in_force
+        version = None if rollout is None else rollout.champion
+    bundle_finding, bundle = _repository(settings, version)
     findings.append(bundle_finding)
     if bundle is not None:
         findings.append(await _triton(settings, bundle))
@@ -45,11 +50,12 @@ async def _kafka(settings: Settings) -> list[Finding]:
     return [Finding(ok=True, text=f"Kafka answers at {kafka.bootstrap_servers}"), *found]
 
 
-def _repository(settings: Settings) -> tuple[Finding, ModelBundle | None]:
+def _repository(settings: Settings, version: str | None) -> tuple[Finding, ModelBundle | None]:
+    """Of the champion; None: no rollout names one, and workers take the newest."""
     if not settings.model.enabled:
         return Finding(ok=True, text="INTERESTFLOW_MODEL__ENABLED is false: nothing is scored"), None
     try:
-        bundle = load_bundle(settings.model.repository)
+        bundle = load_bundle(settings.model.repository, version)
     except ModelRepositoryError as error:
         return Finding(ok=False, text=str(error)), None
     if bundle.interest_level != settings.window.interest_level:

@@ -40,6 +40,7 @@ DEAD_LETTER_TOPIC: Final = "behaviour.dead-letter"
 UPDATES_TOPIC: Final = "interest.updates"
 DECISIONS_TOPIC: Final = "ads.decisions"
 CAMPAIGNS_TOPIC: Final = "ads.campaigns"
+ROLLOUT_TOPIC: Final = "models.rollout"
 TEXTS_TOPIC: Final = "catalog.texts"
 
 

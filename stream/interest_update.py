@@ -13,6 +13,7 @@ from stream.contributions import Contribution
 from stream.events import EVENT_TYPES
 from stream.features import Floats
 from stream.model.repository import ModelBundle
+from stream.rollout import ModelNames, Role
 from stream.state import UserState
 
 SCHEMA_VERSION: Final = "1.0"
@@ -75,6 +76,10 @@ class UpdateModel(BaseModel):
     version: str
     encoder_version: str
     label_set_hash: str
+    #: What this version was: the champion, or a challenger that is tried on a share of the users.
+    role: Role
+    champion: str
+    challenger: str | None
 
 
 class InterestUpdate(BaseModel):
@@ -97,6 +102,9 @@ class InterestUpdate(BaseModel):
     purchase_intent: PurchaseIntent | None
     segment: Segment
     moved_by: list[MovedBy]
+    #: Share of the behaviours in the window whose text the encoder reads, 0 to 1; below a half the scores lean on
+    #: history: names were only emoji, or in a script that it was not trained on.
+    text_coverage: float
     #: TCF purposes that the user allows: use it for no other. 4 personalised ads, 5 and 6 personalised content.
     purposes: list[int]
     #: The same for ad systems: OpenRTB 2.6 ``user.data``; without segments unless purpose 4 is allowed.
@@ -124,8 +132,10 @@ class UpdateParts(NamedTuple):
     moved_by: list[Contribution]
     source: Source
     emitted_at_ms: int
+    names: ModelNames
     purposes: list[int]
     """TCF purposes that the user allows."""
+    text_coverage: float = 1.0
 
 
 def top_rows(scores: Floats, most: int) -> Rows:
@@ -169,13 +179,14 @@ def build_update(parts: UpdateParts, bundle: ModelBundle) -> InterestUpdate:
         event_time_ms=state.folded_at_ms,
         emitted_at_ms=parts.emitted_at_ms,
         source=parts.source,
-        model=_model(bundle) if parts.source in ("model", "cached") else None,
+        model=_model(bundle, parts.names) if parts.source in ("model", "cached") else None,
         taxonomy=bundle.taxonomy,
         half_life_days=float(bundle.half_life_days or HORIZON_DAYS),
         interests=interests,
         purchase_intent=_intent(parts.intent),
         segment=_segment(parts.intent),
         moved_by=[_moved_by(state, entry, interests) for entry in parts.moved_by],
+        text_coverage=round(parts.text_coverage, 3),
         purposes=parts.purposes,
         user=_openrtb(bundle, interests if PERSONALISED_ADS in parts.purposes else []),
     )
@@ -190,12 +201,15 @@ def _confidence(state: UserState) -> float:
     return round(known / (known + _HALF_CONFIDENCE), 3)
 
 
-def _model(bundle: ModelBundle) -> UpdateModel:
+def _model(bundle: ModelBundle, names: ModelNames) -> UpdateModel:
     return UpdateModel.model_construct(
         name=bundle.head.name,
         version=bundle.head.version,
         encoder_version=bundle.encoder_version,
         label_set_hash=bundle.label_set_hash,
+        role=names.role,
+        champion=names.champion,
+        challenger=names.challenger,
     )
 
 

@@ -141,6 +141,40 @@ class Metrics:
         self.vectors_cached = self._gauge("vectors_cached", "Text vectors held.")
         self.breaker_open = self._gauge("model_breaker_open", "1 while calls are held back, else 0.", "model")
         self.model_info = self._gauge("model_info", "1 for the model version in use.", "model", "version")
+        self._declare_rollout()
+
+    def _declare_rollout(self) -> None:
+        self.model_roles = self._gauge("model_roles", "1 for a version at work.", "role", "version")
+        self.challenger_share = self._gauge(
+            "challenger_share_ratio", "Of the users that the challenger scores; 0 in the shadow."
+        )
+        self.rollout_pending = self._gauge(
+            "model_rollout_pending", "1 while this worker can't follow models.rollout, else 0."
+        )
+        self.rollbacks = self._counter(
+            "model_rollbacks", "Challengers that this worker took back, by the bound that was left.", "bound"
+        )
+        self.challenger_calls = self._counter(
+            "challenger_calls", "Calls of the challenger by outcome.", "model", "outcome"
+        )
+        self.challenger_seconds = self._histogram(
+            "challenger_call_seconds", "One call of the challenger.", _CALL_BUCKETS, "model"
+        )
+        self.comparisons = self._counter(
+            "model_comparisons", "Users scored by champion and challenger, or skipped.", "outcome"
+        )
+        self.challenger_difference = self._gauge(
+            "challenger_score_difference", "Mean absolute difference of a score to the champion's."
+        )
+        self.challenger_overlap = self._gauge(
+            "challenger_top_overlap_ratio", "Top interests that champion and challenger both name."
+        )
+        self.challenger_score_ratio = self._gauge(
+            "challenger_score_ratio", "Purchases that the challenger expects, over those of the champion."
+        )
+        self.challenger_out = self._gauge(
+            "challenger_out_of_bounds", "1 for a bound that the challenger leaves now, else 0.", "bound"
+        )
 
     def _declare_ads(self) -> None:
         self.decisions = self._counter("ad_decisions", "Ad decisions published, filled or not.", "filled")

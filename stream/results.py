@@ -17,6 +17,7 @@ from stream.moment import UserMoment
 from stream.privacy import PrivacyRules
 from stream.publisher import Result
 from stream.reviews import next_review_ms
+from stream.rollout import ModelNames
 from stream.settings import ScoreSettings
 
 _HOUR_MS: Final = 3_600_000
@@ -70,6 +71,9 @@ class ResultBuilder:
                 for interest in rules.bundle.interests
             ]
         )
+        version = rules.bundle.head.version
+        #: Said in each message; changes with the rollout.
+        self.names = ModelNames("champion", version, None)
 
     def build(
         self,
@@ -105,6 +109,7 @@ class ResultBuilder:
             record.revision_scored = state.revision
             period_ms = int(settings.review_hours * _HOUR_MS)
             record.next_review_ms = next_review_ms(moment.at_ms, stream_ms, period_ms)
+            record.version = self._rules.bundle.head.version
         if not is_due:
             return Result(moment.due, None if answer is None else record, None, None, outcome.source)
         allowed = state.consent.allowed(stream_ms, self._rules.privacy.default_purposes)
@@ -115,7 +120,7 @@ class ResultBuilder:
         record.revision_published = state.revision
         if answer is not None:
             record.scores, record.intent = answer.scores, answer.intent
-            record.label_set, record.version = self._label_set, self._rules.bundle.head.version
+            record.label_set = self._label_set
         return Result(moment.due, record, update, decision, outcome.source)
 
     def _has_scores(self, moment: UserMoment) -> bool:
@@ -164,6 +169,8 @@ class ResultBuilder:
                 source=outcome.source,
                 emitted_at_ms=emitted_at_ms,
                 purposes=purposes,
+                text_coverage=moment.text_coverage,
+                names=self.names,
             ),
             bundle,
         )
@@ -175,7 +182,7 @@ class ResultBuilder:
         if policy is None or not campaigns.rows:
             return None
         model = (
-            ModelVersion(name=head.name, version=head.version)
+            ModelVersion(name=head.name, version=head.version, **self.names._asdict())
             if outcome.source in ("model", "cached")
             else None
         )

@@ -20,6 +20,9 @@ _SCORED_AT: Final = 4
 _REVISION: Final = struct.Struct("<I")
 _REVIEW_AT: Final = 12
 _REVIEW: Final = struct.Struct("<q")
+_LABELS_AT: Final = 2
+_VERSION_AT: Final = 28
+_SHORT: Final = struct.Struct("<H")
 
 
 class ScoreRecord:
@@ -45,7 +48,7 @@ class ScoreRecord:
         self.next_review_ms = 0
         #: First 64 bits of the label set's hash that ``scores`` are of.
         self.label_set = 0
-        #: Version of the head that gave them.
+        #: Version of the head that scored last; scores that hardly changed are still those of the one before.
         self.version = ""
         #: Scores of the last update that a model gave, [L]; empty before the first.
         self.scores: Floats = np.zeros(0, dtype=np.float32)
@@ -121,3 +124,11 @@ def peek_scored(data: bytes) -> int:
 def peek_review(data: bytes) -> int:
     """The next review of an encoded record, UTC ms, without decoding the rest."""
     return int(_REVIEW.unpack_from(data, _REVIEW_AT)[0])
+
+
+def peek_version(data: bytes) -> str:
+    """The version of the head of an encoded record, without decoding the rest; empty before the first scoring."""
+    labels = int(_SHORT.unpack_from(data, _LABELS_AT)[0])
+    length = int(_SHORT.unpack_from(data, _VERSION_AT)[0])
+    at = _HEADER.size + 2 * (_INTENTS + labels)
+    return data[at : at + length].decode()

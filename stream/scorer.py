@@ -1,41 +1,32 @@
 """SCORE, one batch: due users to scores, updates and decisions.
 
-In this order: snapshot the users' states → vectors of their texts → features (stream.moment) → model → results
-(stream.results: the fallback ladder, what is news, ad decision) → stream.publisher sends them. Nothing is locked
-meanwhile. A result that comes late or twice can only cause one more scoring, never an older state.
+In this order: snapshot the users' states → a lane's answer (stream.answering: vectors, features, model) → results
+(stream.results: the fallback ladder, what is news, ad decision) → stream.publisher sends them → the other lane is
+compared with, in the background. Nothing is locked meanwhile. A result that comes late or twice can only cause one
+more scoring, never an older state.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-import numpy as np
-import structlog
-
-from stream.campaigns import Campaigns
+from stream.answering import YIELD_EVERY, Answered, Answering, WorkTimer
 from stream.clock import Clock, StreamTime
+from stream.comparing import Comparing
 from stream.consent import Consent
 from stream.due import DueUser
 from stream.erasure.burial import Burial
-from stream.errors import ModelUnavailableError
-from stream.features import Floats
+from stream.lanes import Lanes
 from stream.metrics import Metrics
-from stream.model.port import ModelPort, Scored
-from stream.model.vectors import TextEncoder
-from stream.moment import UserMoment, user_moment
 from stream.publisher import Erased, Publisher, PublishParts, Result
-from stream.results import Answer, ResultBuilder, ResultRules
-from stream.score_record import ScoreRecord, decode_record
+from stream.results import Answer
 from stream.sender import BatchSender
+from stream.settings import ScoreSettings
 from stream.state import UserState, decode_state, peek_consent
 from stream.stores.backend import PartitionStore
 from stream.texts import TextCatalog
 
-log = structlog.get_logger(__name__)
-
-#: FOLD gets the event loop after this many users, about 2 ms.
-_YIELD_EVERY: Final = 2
+_HOUR_MS = 3_600_000
 
 
 class ScoreParts(NamedTuple):
@@ -45,23 +36,26 @@ class ScoreParts(NamedTuple):
     scores: PartitionStore
     texts: TextCatalog
     sender: BatchSender
-    model: ModelPort
-    encoder: TextEncoder
-    campaigns: Campaigns
+    lanes: Lanes
     time: StreamTime
     clock: Clock
     metrics: Metrics
     burial: Burial
+    #: Of users who said nothing.
+    default_purposes: int
 
 
 class Scorer:
     """Scores batches of due users."""
 
-    def __init__(self, parts: ScoreParts, rules: ResultRules, changelog_topic: str) -> None:
+    def __init__(self, parts: ScoreParts, settings: ScoreSettings, changelog_topic: str) -> None:
         self._parts = parts
-        self._bundle = rules.bundle
-        self._default_purposes = rules.privacy.default_purposes
-        self._results = ResultBuilder(rules)
+        self._timer = WorkTimer(parts.clock, parts.metrics)
+        review_ms = int(settings.review_hours * _HOUR_MS)
+        self._answering = Answering(parts.scores, parts.texts, self._timer, review_ms)
+        self.comparing = Comparing(
+            self._answering, parts.lanes, parts.clock, parts.metrics, top=settings.top_interests
+        )
         self._publisher = Publisher(
             PublishParts(
                 parts.behaviour,
@@ -74,8 +68,11 @@ class Scorer:
             ),
             changelog_topic,
         )
-        #: For how long scoring kept the event loop, since the worker started.
-        self.work_seconds = 0.0
+
+    @property
+    def work_seconds(self) -> float:
+        """For how long scoring kept the event loop, since the worker started."""
+        return self._timer.seconds
 
     async def score(self, due: Sequence[DueUser], abandoned: Callable[[], bool]) -> list[DueUser]:
         """Score users and make the results durable.
@@ -86,15 +83,15 @@ class Scorer:
         Raises:
             SendAbandonedError: If the partitions moved; the new owner scores them.
         """
-        with self._work("load"):
+        with self._timer.piece("load"):
             states = [(user, self._load(user)) for user in due]
         erased, living = self._told_apart(states)
-        vectors, failed = await self._encode([state for _, state in living])
-        moments = await self._moments(living, vectors)
-        scored = None if failed else await self._ask(moments)
-        results = await self._build(moments, scored)
+        answers = await self._answers(living)
+        results = [result for answered in answers for result in await self._build(answered)]
         await self._publisher.publish(results, erased, abandoned)
-        return [] if scored is not None else [moment.due for moment in moments]
+        for answered in answers:
+            self.comparing.offer(answered)
+        return [moment.due for answered in answers if answered.scored is None for moment in answered.moments]
 
     def _told_apart(
         self, states: Sequence[tuple[DueUser, UserState | None]]
@@ -114,85 +111,41 @@ class Scorer:
         return erased, living
 
     def _is_refused(self, consent: Consent) -> bool:
-        return consent.gap(self._parts.time.now_ms(), self._default_purposes) is not None
-
-    @contextmanager
-    def _work(self, stage: str) -> Iterator[None]:
-        """Time a piece that keeps the event loop."""
-        started = self._parts.clock.monotonic_seconds()
-        try:
-            yield
-        finally:
-            seconds = self._parts.clock.monotonic_seconds() - started
-            self.work_seconds += seconds
-            self._parts.metrics.score_stage.labels(stage).observe(seconds)
+        return consent.gap(self._parts.time.now_ms(), self._parts.default_purposes) is not None
 
     def _load(self, user: DueUser) -> UserState | None:
         data = self._parts.behaviour.get(user.partition, user.key)
         return None if data is None else decode_state(data)
 
-    async def _encode(self, states: Sequence[UserState]) -> tuple[dict[int, Floats], bool]:
-        """Vectors by text hash, and whether the encoder failed."""
-        wanted = {text_hash for state in states for text_hash in state.window.texts}
-        get = self._parts.texts.get
-        texts = {text_hash: text for text_hash in wanted if (text := get(text_hash)) is not None}
-        started = self._parts.clock.monotonic_seconds()
-        try:
-            vectors = await self._parts.encoder.vectors(texts)
-        except ModelUnavailableError as error:
-            log.warning("texts_not_encoded", texts=len(texts), error=str(error))
-            return {}, True
-        self._parts.metrics.score_stage.labels("encode").observe(
-            self._parts.clock.monotonic_seconds() - started
-        )
-        return vectors, False
+    async def _answers(self, living: Sequence[tuple[DueUser, UserState]]) -> list[Answered]:
+        """The challenger's answer for its users if it gives one, the champion's for all others."""
+        answers: list[Answered] = []
+        with self._parts.lanes.held() as (champion, challenger):
+            tried = [entry for entry in living if self._parts.lanes.is_tried_on(entry[0].key)]
+            if challenger is not None and tried:
+                answered = await self._answering.answer(challenger, tried)
+                if answered.scored is not None:
+                    answers.append(answered)
+                    done = {user for user, _ in tried}
+                    living = [entry for entry in living if entry[0] not in done]
+            if living:
+                answers.append(await self._answering.answer(champion, living))
+        return answers
 
-    async def _moments(
-        self, living: Sequence[tuple[DueUser, UserState]], vectors: dict[int, Floats]
-    ) -> list[UserMoment]:
-        moments: list[UserMoment] = []
-        for count, (user, state) in enumerate(living):
-            if count % _YIELD_EVERY == _YIELD_EVERY - 1:
-                await asyncio.sleep(0)
-            with self._work("features"):
-                stored = self._parts.scores.get(user.partition, user.key)
-                record = ScoreRecord() if stored is None else decode_record(stored)
-                if record.revision_scored > state.revision:
-                    record = ScoreRecord()  # of a user who was forgotten and came back
-                moments.append(user_moment(user, state, record, vectors, self._bundle))
-        return moments
-
-    async def _ask(self, moments: Sequence[UserMoment]) -> Scored | None:
-        """The model's answer, or None if the ladder has to be gone down."""
-        if not moments:
-            return None
-        started = self._parts.clock.monotonic_seconds()
-        try:
-            scored = await self._parts.model.score(
-                np.stack([moment.history for moment in moments]),
-                np.stack([moment.features for moment in moments]),
-                np.stack([moment.window for moment in moments]),
-            )
-        except ModelUnavailableError as error:
-            log.warning("users_not_scored", users=len(moments), error=str(error))
-            return None
-        self._parts.metrics.score_stage.labels("model").observe(
-            self._parts.clock.monotonic_seconds() - started
-        )
-        return scored
-
-    async def _build(self, moments: Sequence[UserMoment], scored: Scored | None) -> list[Result]:
+    async def _build(self, answered: Answered) -> list[Result]:
         results: list[Result] = []
-        for row, moment in enumerate(moments):
-            if row % _YIELD_EVERY == _YIELD_EVERY - 1:
+        parts, scored, lane = self._parts, answered.scored, answered.lane
+        for row, moment in enumerate(answered.moments):
+            if row % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-            with self._work("results"):
+            with self._timer.piece("results"):
                 answer = (
                     None
                     if scored is None
                     else Answer(scored.scores[row], scored.intent[row], scored.user_vectors[row])
                 )
-                snapshot, parts = self._parts.campaigns.snapshot, self._parts
                 emitted_at_ms, stream_ms = parts.clock.wall_ms(), parts.time.now_ms()
-                results.append(self._results.build(moment, answer, snapshot, emitted_at_ms, stream_ms))
+                results.append(
+                    lane.results.build(moment, answer, lane.campaigns.snapshot, emitted_at_ms, stream_ms)
+                )
         return results

@@ -1,7 +1,8 @@
 """SCORE's life: it works between the end of a rebalance and the start of the next, and never holds FOLD."""
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import structlog
@@ -12,7 +13,7 @@ from stream.erasure.marker import is_marker_key
 from stream.errors import TransientError
 from stream.pacing import ScorePace
 from stream.reviews import Review, Reviews
-from stream.score_record import peek_review, peek_scored
+from stream.score_record import peek_review, peek_scored, peek_version
 from stream.scorer import Scorer
 from stream.sender import SendAbandonedError
 from stream.settings import ModelSettings, ScoreSettings
@@ -29,6 +30,8 @@ _NAP_SECONDS: Final = 0.05
 _YIELD_EVERY: Final = 2000
 #: Due users without an attempt for this long make the worker not ready.
 _STUCK_SECONDS: Final = 60.0
+#: Users of a retired version are added only while fewer batches than this are due.
+_SPARE_BATCHES: Final = 4
 
 
 class ScoringParts(NamedTuple):
@@ -41,6 +44,8 @@ class ScoringParts(NamedTuple):
     scores: PartitionStore
     time: StreamTime
     clock: Clock
+    version_for: Callable[[bytes], str]
+    """Version of the head that scores a user now."""
 
 
 class Scoring:
@@ -61,6 +66,8 @@ class Scoring:
         self._generation = generation
         self._failed = failed
         self._reviews = Reviews()
+        self._partitions: set[int] = set()
+        self._outdated: Iterator[tuple[int, bytes] | None] = iter(())
         self._active = False
         self._loop: asyncio.Task[None] | None = None
         self._batches: set[asyncio.Task[None]] = set()
@@ -88,6 +95,10 @@ class Scoring:
         self._active = True
         self._loop = asyncio.create_task(self._run(partitions), name="scoring")
         self._loop.add_done_callback(self._ended)
+
+    def versions_changed(self) -> None:
+        """Whoever another version scored is scored again, while nobody else is due."""
+        self._outdated = self._find_outdated()
 
     async def stop(self) -> None:
         """Finish what is in hand and end."""
@@ -120,12 +131,15 @@ class Scoring:
     async def _run(self, partitions: set[int]) -> None:
         self._parts.due.clear()
         self._reviews.clear()
+        self._partitions = partitions
         for partition in sorted(partitions):
             await self._find_due(partition)
+        self.versions_changed()
         while self._active:
             self._take_reviews()
             wait = self._wait_seconds()
             if wait > 0.0:
+                self._take_outdated()
                 await self._parts.clock.sleep(min(wait, _NAP_SECONDS))
                 continue
             await self._free.acquire()
@@ -165,6 +179,28 @@ class Scoring:
             stored = parts.scores.get(review.partition, review.key)
             if stored is not None and peek_review(stored) == review.at_ms:
                 parts.due.mark(review.partition, review.key, parts.clock.monotonic_seconds())
+
+    def _find_outdated(self) -> Iterator[tuple[int, bytes] | None]:
+        """Partition and key of each; None where other tasks should get their turn."""
+        scores = self._parts.scores
+        for partition in sorted(self._partitions):
+            for count, (key, data) in enumerate(scores.scan(partition)):
+                if count % _YIELD_EVERY == _YIELD_EVERY - 1:
+                    yield None
+                version = peek_version(data)
+                if version and version != self._parts.version_for(key):
+                    yield partition, key
+
+    def _take_outdated(self) -> None:
+        """One batch of those whom a retired version scored: of the lowest priority, for their scores still hold."""
+        due, now = self._parts.due, self._parts.clock.monotonic_seconds()
+        # Not while FOLD has a backlog, nor while users wait for a model that does not answer.
+        if due.next_in(now) == 0.0 or len(due) > _SPARE_BATCHES * self._rows:
+            return
+        for found in itertools.islice(self._outdated, self._rows):
+            if found is None:
+                return
+            due.mark(*found, now)
 
     def _start_batch(self) -> None:
         users = self._parts.due.take(self._rows, self._parts.clock.monotonic_seconds())

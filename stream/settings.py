@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from stream.consent import ALL_PURPOSES
 from stream.dead_letter_limit import LimitRules
 from stream.errors import ConfigurationError
+from stream.model.judgement import Bounds
 from stream.privacy import PrivacyRules
 from stream.secret import read_secret
 from stream.sensitive import DEFAULT_LIST, SensitiveNames, read_list
@@ -139,10 +140,6 @@ class ModelSettings(_Section):
     enabled: bool = True
     repository: Path = Path("triton_models")
     grpc_url: str = "127.0.0.1:8001"
-    admin_key: SecretStr | None = Field(
-        None,
-        description="Of Triton's repository control: lets the worker load versions, and models whose process died.",
-    )
     grpc_tls: bool = Field(default=False, description="For a Triton on another machine.")
     grpc_ca_file: Path | None = Field(None, description="PEM; without it gRPC's own authorities.")
     grpc_cert_file: Path | None = Field(
@@ -155,7 +152,7 @@ class ModelSettings(_Section):
         description="Of Triton's flag --grpc-restricted-protocol=…:NAME=KEY.",
     )
     restricted_key: SecretStr | None = Field(
-        None, description="The key, if the worker needs a restricted protocol."
+        None, description="With it the worker loads versions, and models whose process died."
     )
     restricted_key_file: Path | None = Field(None, description="The key from a file, as a mounted secret.")
     deadline_seconds: float = Field(2.0, gt=0.0, le=60.0)
@@ -183,6 +180,28 @@ class ScoreSettings(_Section):
     retry_seconds: float = Field(
         2.0, gt=0.0, le=600.0, description="Back-off of a user that the model could not score."
     )
+
+
+class RolloutSettings(_Section):
+    """When a worker takes a canary back by itself; see docs/models.md."""
+
+    auto_rollback: bool = Field(default=True, description="Else a challenger out of bounds is only shown.")
+    window_seconds: float = Field(300.0, ge=5.0, le=86_400.0, description="What is judged together.")
+    least_calls: int = Field(20, ge=1, description="Before failures and latency are judged.")
+    least_rows: int = Field(200, ge=1, description="Users scored by both, before scores are judged.")
+    failed_ratio: float = Field(0.05, ge=0.0, le=1.0, description="Of the challenger's calls.")
+    latency_ratio: float = Field(2.0, ge=1.0, description="Mean call against the champion's.")
+    latency_floor_seconds: float = Field(
+        0.05, ge=0.0, le=60.0, description="Mean call that is never too slow."
+    )
+    score_ratio: float = Field(
+        1.25, gt=1.0, description="Purchases expected against the champion's, either way."
+    )
+    score_difference: float = Field(0.05, gt=0.0, le=1.0, description="Mean absolute difference of a score.")
+
+    def bounds(self) -> Bounds:
+        """The same for the pure functions."""
+        return Bounds(**self.model_dump(exclude={"auto_rollback"}))
 
 
 class AdSettings(_Section):
@@ -327,6 +346,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     model: ModelSettings = ModelSettings()
     score: ScoreSettings = ScoreSettings()
+    rollout: RolloutSettings = RolloutSettings()
     ads: AdSettings = AdSettings()
     dead_letter: DeadLetterSettings = DeadLetterSettings()
     sensitive: SensitiveSettings = SensitiveSettings()

@@ -20,6 +20,7 @@ from stream.events import (
     DEAD_LETTER_TOPIC,
     DECISIONS_TOPIC,
     OWNED_TOPICS,
+    ROLLOUT_TOPIC,
     TEXTS_TOPIC,
     UPDATES_TOPIC,
 )
@@ -90,6 +91,8 @@ def service_topics(
         TopicSpec(DECISIONS_TOPIC, partitions, config=kept),
         # Campaigns are few and every worker reads them all.
         TopicSpec(CAMPAIGNS_TOPIC, 1, compacted=True, co_partitioned=False),
+        # So is the rollout of models; one partition, so that all workers read one order.
+        TopicSpec(ROLLOUT_TOPIC, 1, compacted=True, co_partitioned=False),
         TopicSpec(TEXTS_TOPIC, partitions, compacted=True, config=compaction),
     )
 

@@ -13,7 +13,8 @@ Five rules, each with a test in tests/unit/test_transport.py that fails without 
 5. A partition with nothing committed gets an explicit seek to its beginning and an initial commit; Faust gives none.
 
 And the guard: Faust resumes input partitions *before* it seeks them after recovery, which loses records on a
-graceful restart. Here a resume of inputs is held until their seek is done.
+graceful restart, and lets them flow *before* it ends the rebalance, so that a first bundle would be abandoned as one of
+the rebalance. Here a resume of inputs is held until their seek is done and the rebalance is over.
 """
 
 from collections import defaultdict, deque
@@ -68,9 +69,10 @@ class BundleConsumer(driver.Consumer):
         self._expected: dict[TP, int] = {}
         #: Expected offset at which a forward jump was already answered by seeking back.
         self._sought_back_at: dict[TP, int] = {}
-        #: Input partitions whose resume waits for their seek.
+        #: Input partitions whose resume waits for their seek and the end of the rebalance.
         self._held: set[TP] = set()
         self._sought = False
+        self._released = False
 
     def _is_input(self, tp: TP) -> bool:
         return tp.topic in self.settings.topics
@@ -173,7 +175,7 @@ class BundleConsumer(driver.Consumer):
             self.log.warning("seek while the flow is stopped: %r", error)
 
     async def perform_seek(self) -> None:
-        """Seek all partitions to where delivery goes on, then let held inputs be fetched."""
+        """Seek all partitions to where delivery goes on; held inputs may then be fetched once the rebalance is over."""
         await super().perform_seek()
         inputs = [tp for tp in self.assignment() if self._is_input(tp)]
         committed = {tp: offset for tp in inputs if (offset := self._read_offset[tp]) is not None}
@@ -186,7 +188,8 @@ class BundleConsumer(driver.Consumer):
             await self.seek(tp, checked[tp])
         await self._commit_anew({tp: checked[tp] for tp in moved})
         self._reset_order(checked)
-        self._release_held()
+        # Partitions are held only after recovery asked for them, so a seek before that says nothing.
+        self._sought = bool(self._held)
 
     async def _commit_anew(self, positions: Mapping[TP, int]) -> None:
         """The first commit of a partition, or one below the old in a log of a new epoch: Faust commits only upwards."""
@@ -203,18 +206,18 @@ class BundleConsumer(driver.Consumer):
         return ends
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
-        """Resume changelogs at once and inputs once they are sought (the guard of the module's docstring)."""
+        """Resume changelogs at once and inputs when the module's guard lets them."""
         wanted = {TP(*tp) for tp in tps}
         inputs = {tp for tp in wanted if self._is_input(tp)}
-        if inputs and not self._sought:
+        if inputs and not self._released:
             self._held |= inputs
             wanted -= inputs
         super().resume_partitions(wanted)
 
-    def _release_held(self) -> None:
-        """Partitions are held only after recovery asked for them, so a seek before that releases nothing."""
-        if self._held:
-            self._sought = True
+    def rebalance_ended(self) -> None:
+        """Let inputs that were sought be fetched: from now on nothing that is delivered counts as of the rebalance."""
+        if self._sought and self._held:
+            self._released = True
             held, self._held = self._held, set()
             super().resume_partitions(held)
 
@@ -256,7 +259,7 @@ class BundleConsumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget revoked partitions; what they delivered and did not commit comes again elsewhere."""
-        self._sought = False
+        self._sought = self._released = False
         self._held.clear()
         await super().on_partitions_revoked(revoked)
         for tp in revoked:

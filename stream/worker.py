@@ -177,7 +177,7 @@ class Worker:
         return open_store(store.backend, store.directory, table, written_since_ms=since_ms)
 
     def _knows_campaign(self, cid: str) -> bool:
-        return self.score_service is None or self.score_service.campaigns.knows(cid)
+        return self.score_service is None or self.score_service.lanes.champion.campaigns.knows(cid)
 
     def _generation(self) -> int:
         return -1 if self.app is None else int(self.app.consumer_generation_id)

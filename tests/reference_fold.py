@@ -33,14 +33,14 @@ class ReferenceFold:
     def fold(self, place: Place, timestamp_ms: int, key: bytes, value: bytes | None) -> None:
         """Take in one record."""
         try:
-            outcome = self._fold(place, timestamp_ms, key, value)
+            outcome, change = self._fold(place, timestamp_ms, key, value)
         except RejectionError as error:
             self.rejected[place] = str(error.reason)
             self.outcomes[str(Outcome.REJECTED), str(error.reason)] += 1
         else:
-            self.outcomes[str(outcome), ""] += 1
+            self.outcomes[str(outcome), change] += 1
 
-    def _fold(self, place: Place, timestamp_ms: int, key: bytes, value: bytes | None) -> Outcome:
+    def _fold(self, place: Place, timestamp_ms: int, key: bytes, value: bytes | None) -> tuple[Outcome, str]:
         topic, partition, offset = place
         decoded = decode_event(value, timestamp_ms)
         if decoded.event.user_id.encode() != key:
@@ -59,4 +59,6 @@ class ReferenceFold:
         if outcome is Outcome.ACCEPTED:
             self.states[key] = state
             self.accepted.setdefault(key, {})[received.event_hash] = place
-        return outcome
+            if decoded.change:
+                return Outcome.NORMALISED, str(decoded.change)
+        return outcome, ""

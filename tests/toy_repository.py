@@ -62,9 +62,12 @@ dynamic_batching { }
 
 
 def write_toy_repository(
-    repository: Path, *, labels: int = 5, dimensions: int = 384, version: str = "1"
+    repository: Path, *, labels: int = 5, dimensions: int = 384, version: str = "1", scale: float = 1.0
 ) -> Path:
-    """Both models with one version directory each; older versions that are there stay."""
+    """Both models with one version directory each; older versions that are there stay.
+
+    The head of another ``scale`` gives other scores: it counts each purchase so many times.
+    """
     tokenizer = toy_tokenizer()
     asked = {
         ENCODER: {str(tokenizer.token_to_id(word)): word for word in FAULTS},
@@ -76,7 +79,8 @@ def write_toy_repository(
         (repository / model / "config.pbtxt").write_text(config)
         shutil.copyfile(Path(__file__).with_name("toy_triton_model.py"), directory / "model.py")
         write_json(
-            directory / "toy.json", {"labels": labels, "dimensions": dimensions, "faults": asked[model]}
+            directory / "toy.json",
+            {"labels": labels, "dimensions": dimensions, "faults": asked[model], "scale": scale},
         )
     tokenizer.save(str(repository / ENCODER / version / "tokenizer.json"))
     _write_labels(repository / HEAD / version, labels, dimensions)

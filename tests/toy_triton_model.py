@@ -23,6 +23,7 @@ class TritonPythonModel:
         self.name = args["model_name"]
         toy = json.loads(Path(__file__).with_name("toy.json").read_text())
         self.labels, self.dimensions = toy["labels"], toy["dimensions"]
+        self.scale = toy["scale"]
         manifest = json.loads(Path(__file__).with_name("manifest.json").read_text())
         self.label_set = int(manifest["label_set_hash"][:15], 16)
         self.faults: dict[float, str] = {float(asked): fault for asked, fault in toy["faults"].items()}
@@ -48,7 +49,7 @@ class TritonPythonModel:
     def _score(self, request: Any) -> list[Any]:
         history, user, window = (_tensor(request, name) for name in ("HISTORY", "USER", "WINDOW"))
         fault = self._fault(user[:, 0])
-        scores = 1.0 - np.exp2(-np.maximum(history[..., 2], 0.0))
+        scores = 1.0 - np.exp2(-np.maximum(self.scale * history[..., 2], 0.0))
         if fault == "nan":
             scores[0, 0] = np.nan
         if fault == "wide":

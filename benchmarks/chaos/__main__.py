@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.chaos import crashes, rolling
+from benchmarks.chaos import crashes, figures_only, logs, machine_of_faults, outages, poison, rolling
 from benchmarks.chaos.arena import Run
 from benchmarks.chaos.verdict import HEADER, Verdict, broken, rows
 from benchmarks.machine import machine
@@ -24,8 +24,15 @@ from benchmarks.report import keep, table
 Gate = Callable[[Run], Awaitable[Verdict]]
 GATES: Final[Mapping[str, Gate]] = {
     "G1": crashes.nothing_lost,
+    "G2": machine_of_faults.fold_under_faults,
+    "G3": figures_only.recovery,
     "G5": rolling.rolling_restart,
+    "G6": poison.poison,
     "G7": rolling.sigterm,
+    "G8": figures_only.soak,
+    "G9": figures_only.hot_key,
+    "G10": logs.logs,
+    "G11": outages.outages,
 }
 
 

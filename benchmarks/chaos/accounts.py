@@ -91,7 +91,7 @@ def settle(
     drops = {
         outcome: count
         for (outcome, reason), count in reference.outcomes.items()
-        if outcome not in (Outcome.ACCEPTED, Outcome.REJECTED)
+        if outcome not in (Outcome.ACCEPTED, Outcome.NORMALISED, Outcome.REJECTED)
     }
     return Accounts(
         events_in=reference.outcomes.total(),

@@ -1,7 +1,8 @@
 """What every gate stands on: topics, workers under load, and the settlement of accounts at the end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final, NamedTuple, Self
 from benchmarks.chaos.accounts import Accounts, letter, settle
 from benchmarks.chaos.feed import Feeder, shoppers
 from benchmarks.chaos.progress import Progress
+from benchmarks.chaos.verdict import Verdict
 from benchmarks.chaos.watch import watch
 from stream.clock import SystemClock
 from stream.events import BEHAVIOUR_TOPICS, DEAD_LETTER_TOPIC, UPDATES_TOPIC
@@ -115,14 +117,14 @@ class Load:
 
 @asynccontextmanager
 async def under_load(
-    bootstrap_servers: str, seed: int, rate: float, source: Iterator[Fed] | None = None
+    bootstrap_servers: str, seed: int, rate: float, source: Iterator[Fed] | None = None, group: str = APP_ID
 ) -> AsyncIterator[Load]:
     """Topics made anew and events coming in; stopped at the latest at the end."""
     feeder = Feeder(bootstrap_servers, source or shoppers(seed), rate)
     load = Load(bootstrap_servers, feeder)
     async with asyncio.TaskGroup() as tasks:
         feeding = tasks.create_task(feeder.run())
-        watching = tasks.create_task(watch(bootstrap_servers, APP_ID, load.progress))
+        watching = tasks.create_task(watch(bootstrap_servers, group, load.progress))
         try:
             yield load
         finally:
@@ -174,6 +176,14 @@ class Fleet:
         if load is not None:
             load.start_over()
 
+    async def stopped(self) -> list[str]:
+        """End them all by SIGTERM, and give what went wrong with it."""
+        return [
+            f"a worker told to stop ended with {code}: {worker.log[-500:]}"
+            for worker in self.workers
+            if worker.exit_code is None and (code := await asyncio.to_thread(worker.end, signal.SIGTERM))
+        ]
+
     def unexpected_ends(self) -> list[str]:
         """Of workers that ended by themselves."""
         return [
@@ -207,3 +217,12 @@ async def settled(load: Load) -> tuple[Accounts, list[str]]:
     if vanished := len(load.feeder.acknowledged - in_log):
         problems.append(f"{vanished} events that the broker acknowledged are not in its log")
     return accounts, problems
+
+
+async def told(
+    gate: str, promise: str, run: Run, load: Load, *, figures: Mapping[str, object], problems: Sequence[str]
+) -> Verdict:
+    """The verdict of a run whose workers are done: its accounts, its figures and what else went wrong."""
+    accounts, wrong = await settled(load)
+    shown = {**accounts.figures(), **load.figures(), "seed": run.seed, **figures}
+    return Verdict(gate, promise, shown, [*problems, *wrong])

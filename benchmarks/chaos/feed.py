@@ -45,6 +45,7 @@ def shoppers(seed: int, users: int = 10_000, *, bad_share: float = 0.01) -> Iter
                 {
                     "item_id": f"item-{chance.randrange(300)}",
                     "item_name": f"product {chance.randrange(50)}",
+                    "price": 9.5,
                     "item_category": "department",
                     "item_category2": f"category {chance.randrange(20)}",
                 }
@@ -67,6 +68,8 @@ class Feeder:
         self.events_per_second = events_per_second
         #: Places of the events that all replicas acknowledged.
         self.acknowledged: set[Place] = set()
+        #: Wall clock (ms) of the last event sent of each key.
+        self.sent_at_ms: dict[bytes, int] = {}
         #: Events that the brokers never acknowledged; they may be in the log or not.
         self.given_up = 0
         #: All is sent, and acknowledged or given up.
@@ -96,9 +99,9 @@ class Feeder:
                 owed, seen = min(owed + (now - seen) * self.events_per_second, self.events_per_second), now
                 for _ in range(int(owed)):
                     owed -= 1
-                    task = asyncio.ensure_future(
-                        self._acknowledge(await self._send(producer, next(self._source)))
-                    )
+                    fed = next(self._source)
+                    self.sent_at_ms[fed.key] = _clock.wall_ms()
+                    task = asyncio.ensure_future(self._acknowledge(await self._send(producer, fed)))
                     waiting.add(task)
                     task.add_done_callback(waiting.discard)
                 await asyncio.sleep(_TICK_SECONDS)

@@ -1,8 +1,9 @@
 """The rows of the model: first as the worker sees it, then as Triton does."""
 
+from dataclasses import replace
 from typing import Final
 
-from deploy.grafana.panels import PanelSpec, Query, RowSpec, largest, mean, quantiles, rate, total
+from deploy.grafana.panels import PanelSpec, Query, RowSpec, increase, largest, mean, quantiles, rate, total
 
 _MODEL: Final = 'model=~"$model"'
 _P99: Final = f'{_MODEL}, quantile="0.99"'
@@ -116,6 +117,95 @@ MODEL: Final = RowSpec(
             "none",
             (Query(total("interestflow_model_info", "model, version", _MODEL), "{{model}} {{version}}"),),
             kind="names",
+        ),
+    ),
+)
+
+CHALLENGER: Final = RowSpec(
+    "Model versions under trial",
+    (
+        PanelSpec(
+            "Versions by role",
+            "Who scores users, and who is tried beside it. See docs/models.md.",
+            "none",
+            (Query(total("interestflow_model_roles", "role, version"), "{{role}} {{version}}"),),
+            kind="names",
+        ),
+        PanelSpec(
+            "Challenger's share of the users",
+            "0: there is none, or it is in the shadow. All workers show the same within seconds.",
+            "percentunit",
+            (Query(largest("interestflow_challenger_share_ratio", "instance"), "{{instance}}"),),
+        ),
+        PanelSpec(
+            "Challenger's calls by outcome",
+            "ok is the normal one; after any other the champion scores these users.",
+            "reqps",
+            (
+                Query(
+                    rate("interestflow_challenger_calls_total", "model, outcome"),
+                    "{{model}}: {{outcome}}",
+                    only_in_trouble=True,
+                ),
+            ),
+            stacked=True,
+        ),
+        PanelSpec(
+            "Challenger's call latency",
+            "One call, from the worker's side; beside it: Model call latency, the champion's.",
+            "s",
+            tuple(
+                replace(query, only_in_trouble=True)
+                for query in quantiles("interestflow_challenger_call_seconds", "model")
+            ),
+        ),
+        PanelSpec(
+            "Users scored by both",
+            "compared: by champion and challenger. skipped: the comparison before was still under way.",
+            "cps",
+            (
+                Query(
+                    rate("interestflow_model_comparisons_total", "outcome"),
+                    "{{outcome}}",
+                    only_in_trouble=True,
+                ),
+            ),
+        ),
+        PanelSpec(
+            "Challenger's scores beside the champion's",
+            "Over the last minutes: mean absolute difference of a score, top interests that both name, and expected "
+            "purchases as a ratio, which is 1 for equally calibrated versions. No number: nothing was compared.",
+            "short",
+            (
+                Query(
+                    largest("interestflow_challenger_score_difference", "instance"),
+                    "difference, {{instance}}",
+                ),
+                Query(
+                    largest("interestflow_challenger_top_overlap_ratio", "instance"), "overlap, {{instance}}"
+                ),
+                Query(largest("interestflow_challenger_score_ratio", "instance"), "expected, {{instance}}"),
+            ),
+        ),
+        PanelSpec(
+            "Challenger out of bounds",
+            "1 for a bound that the challenger leaves; a canary is then taken back. See the runbook model-rollout.",
+            "short",
+            (
+                Query(
+                    largest("interestflow_challenger_out_of_bounds", "bound"),
+                    "{{bound}}",
+                    only_in_trouble=True,
+                ),
+                Query(
+                    largest("interestflow_model_rollout_pending", "instance"), "not followed by {{instance}}"
+                ),
+                Query(
+                    increase("interestflow_model_rollbacks_total", "bound"),
+                    "taken back: {{bound}}",
+                    only_in_trouble=True,
+                ),
+            ),
         ),
     ),
 )

@@ -14,4 +14,5 @@ kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Write
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Write --operation DescribeConfigs --topic ads.decisions
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation DescribeConfigs --topic ads.campaigns
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation Write --operation DescribeConfigs --topic catalog.texts
+kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation Write --operation DescribeConfigs --topic models.rollout
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --group interestflow

@@ -99,12 +99,15 @@ class Candidate(BaseModel):
 
 
 class ModelVersion(BaseModel):
-    """Which model the scores came from."""
+    """Which model the scores came from, and which versions were at work: ``role`` is that of this one."""
 
     model_config = _OUT
 
     name: str
     version: str
+    role: Literal["champion", "challenger"]
+    champion: str
+    challenger: str | None
 
 
 class AdDecision(BaseModel):

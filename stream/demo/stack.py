@@ -115,7 +115,7 @@ class Stack:
             "KAFKA__REBALANCE_TIMEOUT_SECONDS": "12",
             "MODEL__REPOSITORY": str(self._options.model_repository.absolute()),
             "MODEL__GRPC_URL": self.triton.grpc_url,
-            "MODEL__ADMIN_KEY": self.triton.admin_key,
+            "MODEL__RESTRICTED_KEY": self.triton.admin_key,
             "STORE__DIRECTORY": str((_CACHE / "state").absolute()),
             "SCORE__MIN_INTERVAL_SECONDS": str(_MIN_INTERVAL_SECONDS),
             "SCORE__REVIEW_HOURS": f"{review_hours(self._options.recording.speed):g}",

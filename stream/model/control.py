@@ -1,12 +1,15 @@
 """Triton's repository control: what is served, and loading models; only for whoever holds its key."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from tritonclient.grpc import aio
 from tritonclient.utils import InferenceServerException
 
+from stream.model.access import TritonAccess
 from stream.model.failures import FailureKind, ModelCallError
+from stream.model.port import ModelPort
+from stream.model.probe import probe
+from stream.model.repository import ModelBundle
 
 #: Loading a model takes 2 s here; one with a TensorRT engine takes minutes.
 _LOAD_SECONDS: Final = 600.0
@@ -20,16 +23,19 @@ class RepositoryControl:
 
     Args:
         url: ``host:port`` of Triton's gRPC service.
-        key: Value of the header ``admin-key``, see ``--grpc-restricted-protocol``.
+        access: TLS, and the key of what ``--grpc-restricted-protocol`` closes.
     """
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, access: TritonAccess) -> None:
         self._url = url
-        self._headers: Mapping[str, str] = {"triton-grpc-protocol-admin-key": key}
+        self._access = access
+
+    def _client(self) -> Any:
+        return aio.InferenceServerClient(self._url, channel_args=_CHANNEL, **self._access.tls)
 
     async def is_live(self) -> bool:
         """Whether the server itself answers; says nothing about its models."""
-        client = aio.InferenceServerClient(self._url, channel_args=_CHANNEL)
+        client = self._client()
         try:
             return bool(await client.is_server_live(client_timeout=_ASK_SECONDS))
         except InferenceServerException:
@@ -56,16 +62,40 @@ class RepositoryControl:
         await self._ask(model, "load_model")
 
     async def _ask(self, model: str, request: str) -> None:
-        client = aio.InferenceServerClient(self._url, channel_args=_CHANNEL)
+        client = self._client()
         try:
             call: Any = getattr(client, request)
-            await call(model, headers=dict(self._headers), client_timeout=_LOAD_SECONDS)
+            await call(model, headers=dict(self._access.headers), client_timeout=_LOAD_SECONDS)
         except InferenceServerException as error:
             raise ModelCallError(
                 model,
                 FailureKind.UNAVAILABLE,
                 f"{self._url}, {request}: {str(error.message())[:_TEXT_CHARS]!r}",
-                cure="check INTERESTFLOW_MODEL__ADMIN_KEY against Triton's own, and see Triton's log",
+                cure="check INTERESTFLOW_MODEL__RESTRICTED_KEY against Triton's own, and see Triton's log",
             ) from error
         finally:
             await client.close()
+
+
+async def require_served(model: ModelPort, bundle: ModelBundle, control: RepositoryControl | None) -> None:
+    """Pass if Triton answers with the bundle's versions; it is told to load them if it may be.
+
+    Args:
+        model: Asks for those versions.
+        bundle: Names them.
+        control: None: it may not.
+
+    Raises:
+        ModelUnavailableError: It does not.
+    """
+    problem = await probe(model, bundle.labels)
+    if problem is None:
+        return
+    is_missing = isinstance(problem, ModelCallError) and problem.kind is FailureKind.NOT_FOUND
+    if control is None or not is_missing:
+        raise problem
+    for version in (bundle.encoder, bundle.head):
+        await control.load(version.name)
+    problem = await probe(model, bundle.labels)
+    if problem is not None:
+        raise problem

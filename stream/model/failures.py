@@ -25,7 +25,7 @@ _CURES: Final = {
     FailureKind.OVERLOADED: "give Triton more instances, or lower INTERESTFLOW_MODEL__CONCURRENCY",
     FailureKind.NOT_FOUND: "load this version into Triton, or restart the worker with the repository that it serves",
     FailureKind.STUB_DEAD: "its python process is gone and Triton does not start it again: restart Triton, or set "
-    "INTERESTFLOW_MODEL__ADMIN_KEY, with which the worker loads the model anew",
+    "INTERESTFLOW_MODEL__RESTRICTED_KEY, with which the worker loads the model anew",
 }
 
 

@@ -11,6 +11,7 @@ from benchmarks.model_faults import python_process
 from stream.clock import SystemClock
 from stream.errors import ModelUnavailableError
 from stream.metrics import Metrics
+from stream.model.access import TritonAccess
 from stream.model.control import RepositoryControl
 from stream.model.observer import NoObserver
 from stream.model.probe import probe
@@ -20,6 +21,11 @@ from stream.model.triton import TritonModel
 from tests.toy_served import LABELS, PATIENT, Served, users
 
 pytestmark = pytest.mark.embedded
+
+
+def by_key(key: str) -> TritonAccess:
+    """Access in plain text with the key of what the bundled Triton restricts."""
+    return TritonAccess({}, {"triton-grpc-protocol-admin-key": key})
 
 
 class _Told(NoObserver):
@@ -56,7 +62,7 @@ class Line:
 
 @pytest.fixture
 async def line(mortal: Served) -> AsyncIterator[Line]:
-    line = Line(mortal, RepositoryControl(mortal.triton.grpc_url, mortal.triton.admin_key))
+    line = Line(mortal, RepositoryControl(mortal.triton.grpc_url, by_key(mortal.triton.admin_key)))
     assert await probe(line.model, LABELS) is None
     os.kill(python_process(mortal.triton.pid, HEAD), signal.SIGKILL)
     yield line
@@ -84,14 +90,14 @@ async def test_a_dead_process_is_found_by_its_silence_and_its_model_loaded_anew(
 
 async def test_a_wrong_key_is_counted_and_said(mortal: Served) -> None:
     with pytest.raises(
-        ModelUnavailableError, match="check INTERESTFLOW_MODEL__ADMIN_KEY against Triton's own"
+        ModelUnavailableError, match="check INTERESTFLOW_MODEL__RESTRICTED_KEY against Triton's own"
     ):
-        await RepositoryControl(mortal.triton.grpc_url, "wrong").reload(HEAD)
+        await RepositoryControl(mortal.triton.grpc_url, by_key("wrong")).reload(HEAD)
 
 
 async def test_a_server_that_is_halted_as_a_whole_is_not_asked_to_load(mortal: Served) -> None:
     os.kill(mortal.triton.pid, signal.SIGSTOP)
-    control = RepositoryControl(mortal.triton.grpc_url, mortal.triton.admin_key)
+    control = RepositoryControl(mortal.triton.grpc_url, by_key(mortal.triton.admin_key))
 
     live = await control.is_live()
     os.kill(mortal.triton.pid, signal.SIGCONT)

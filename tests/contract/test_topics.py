@@ -132,6 +132,19 @@ async def test_an_input_with_the_other_clock_is_refused(
         await require_topics(bootstrap_servers, [production])
 
 
+async def test_a_topic_that_would_refuse_our_batches_is_named(
+    bootstrap_servers: str, specs: list[TopicSpec]
+) -> None:
+    small = replace(specs[1], config={"max.message.bytes": "500000"})
+    await create_topics(bootstrap_servers, [small])
+
+    with pytest.raises(
+        ConfigurationError,
+        match=r"has max\.message\.bytes=500000, batches of up to 1000000 are sent to it: kafka-conf",
+    ):
+        await require_topics(bootstrap_servers, [specs[1]])
+
+
 @pytest.mark.embedded
 async def test_what_a_broker_does_not_tell_is_not_checked_rather_than_wrong(
     tansu: TansuBroker, specs: list[TopicSpec]

@@ -3,26 +3,30 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from stream.dead_letter import REASON_HEADER
+from stream.dead_letter import REASON_HEADER, REDACTED_HEADER
+from stream.embedded.ports import free_ports
 from stream.erasure.marker import is_marker_key
-from stream.events import CLICK_TOPIC, CONTROL_TOPIC, DEAD_LETTER_TOPIC
+from stream.events import CAMPAIGNS_TOPIC, CLICK_TOPIC, CONTROL_TOPIC, DEAD_LETTER_TOPIC, UPDATES_TOPIC
 from stream.ingest import HOP_HEADER
 from stream.partitioner import partitioner
 from stream.state import decode_state
-from tests.bad_inputs import MENDED, REJECTED, UNCHANGING
+from tests.bad_inputs import COMPOSED, DECOMPOSED, MENDED, NAMES_A_PERSON, REJECTED, UNCHANGING
 from tests.behaviour_feed import PARTITIONS
 from tests.brokers import Broker, recreate_topics
 from tests.builders import NOW_MS, USER, Record, days, event_value
-from tests.worker_process import WorkerProcess, latest_by_key, read_topic, total
+from tests.hostile_batch import spoilt
+from tests.worker_process import REPOSITORY, WorkerProcess, latest_by_key, read_topic, total
 
 APP_ID = "bad-inputs"
 PARTITION_OF = partitioner("murmur2", PARTITIONS)
-KEY, CROWD, GONE = USER.encode(), b"crowd", b"gone"
+KEY, CROWD, GONE, FLOOD = USER.encode(), b"crowd", b"gone", b"flood"
+SPELT = COMPOSED.encode()
 HOME = PARTITION_OF(KEY)
 AWAY = (HOME + 1) % PARTITIONS
 
@@ -72,6 +76,73 @@ def of_keys_and_partitions() -> tuple[list[Record], Outcomes]:
     return records, Counter(outcomes)
 
 
+def of_people_and_spellings() -> tuple[list[Record], Outcomes]:
+    """Rows 28 and 31; the other spelling stands once on its own partition and once on that of the user."""
+    records = [
+        Record(partition=HOME, key=user.encode(), value=event_value(user_id=user)) for user in NAMES_A_PERSON
+    ]
+    composed, decomposed = COMPOSED.encode(), DECOMPOSED.encode()
+    home = PARTITION_OF(composed)
+    for number, partition in enumerate((home, (home + 1) % PARTITIONS)):
+        value = event_value(user_id=DECOMPOSED, event_id=f"row-31-{number}")
+        records.append(Record(partition=partition, key=decomposed, value=value))
+    outcomes = {
+        ("rejected", "pii_in_id"): len(NAMES_A_PERSON),
+        ("normalised", "nfc_id"): 2,
+        ("reproduced", "repartitioned"): 1,
+    }
+    return records, Counter(outcomes)
+
+
+def of_ads() -> tuple[list[Record], Outcomes]:
+    """Rows 32 and 33: a click on a known ad that was never shown, and two events of an unknown campaign."""
+    known, unknown = {"cid": "campaign-1"}, {"cid": "unheard-of"}
+    values = [
+        event_value(event_id="row-32-ad", event_type="ad_click", ad=known, items=[]),
+        event_value(event_id="row-33-shown", event_type="ad_impression", ad=unknown, items=[]),
+        event_value(event_id="row-33-clicked", event_type="ad_click", ad=unknown, items=[]),
+    ]
+    outcomes = {("accepted", ""): 1, ("normalised", "unknown_campaign"): 2}
+    return [Record(partition=HOME, value=value) for value in values], Counter(outcomes)
+
+
+def of_floods() -> tuple[list[Record], Outcomes]:
+    """Rows 58 and 67: one user at once 1,500 times, and 2,000 poisonous records as fast as they can be sent."""
+    poison = [row.value for row in REJECTED if len(row.value) < 2000]
+    flood = [event_value(user_id="flood", event_id=f"f{number}") for number in range(1500)]
+    records = [Record(partition=PARTITION_OF(FLOOD), key=FLOOD, value=value) for value in flood]
+    outcomes: Outcomes = Counter({("accepted", ""): 1024, ("throttled", ""): 476})
+    reasons = [row.reason for row in REJECTED if len(row.value) < 2000]
+    for number in range(2000):
+        records.append(Record(partition=HOME, value=poison[number % len(poison)]))
+        outcomes["rejected", reasons[number % len(poison)]] += 1
+    return records, outcomes
+
+
+def of_headers() -> tuple[list[Record], Outcomes]:
+    """Row 66, all but the names that no Python client writes: see ``send_hostile_names``."""
+    hostile = [("Faust-Ag-ReplyTo", UPDATES_TOPIC.encode()), ("Faust-Ag-CorrelationId", b"\xff")]
+    many = [(f"h{number}", b"\x00\xff") for number in range(10_000)]
+    value = event_value(event_id="row-66")
+    return [Record(partition=HOME, value=value, headers=[*hostile, *many])], Counter({("accepted", ""): 1})
+
+
+async def send_hostile_names(broker: Broker) -> None:
+    """Row 66: two records of one batch, one with a header name that is not UTF-8."""
+    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+    await producer.start()
+    try:
+        batch = producer.create_batch()
+        for number, names in enumerate(([], [("AAAA", b"x")])):
+            value = event_value(event_id=f"row-66-name-{number}")
+            batch.append(key=KEY, value=value, timestamp=NOW_MS, headers=names)
+        batch.close()
+        batch._buffer = spoilt(batch._build())
+        await (await producer.send_batch(batch, CLICK_TOPIC, partition=HOME))
+    finally:
+        await producer.stop()
+
+
 async def send(broker: Broker, records: Sequence[Record]) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, linger_ms=5)
     await producer.start()
@@ -107,25 +178,71 @@ async def uncommitted(broker: Broker) -> int:
     return sum(one.offset >= committed[TopicPartition(one.topic, one.partition)] for one in records)
 
 
+def campaign() -> Record:
+    """One that is known when the worker starts."""
+    value = {
+        "cid": "campaign-1", "name": "tea", "seat": "shop", "starts_at_ms": NOW_MS - days(1),
+        "ends_at_ms": NOW_MS + days(30), "status": "active", "bid_cpm": 1.0,
+        "creatives": [{"crid": "c", "title": "tea", "categories": ["tea"]}],
+    }  # fmt: skip
+    return Record(CAMPAIGNS_TOPIC, 0, key=b"campaign-1", value=orjson.dumps(value))
+
+
+def worker_process(directory: Path, broker: Broker, **settings: str) -> WorkerProcess:
+    """A worker that reads the campaigns and whose model never answers."""
+    return WorkerProcess(
+        directory,
+        broker.bootstrap_servers,
+        APP_ID=APP_ID,
+        KAFKA__BROKER=broker.kind,
+        MODEL__ENABLED="true",
+        MODEL__REPOSITORY=str(REPOSITORY / "triton_models"),
+        MODEL__GRPC_URL=f"127.0.0.1:{free_ports(1)[0]}",
+        **settings,
+    )
+
+
+def counts(samples: Mapping[str, float], metric: str) -> dict[tuple[str, ...], int]:
+    """A counter by its labels, which stand in the order of their names."""
+    return {
+        tuple(name.split("|")[1:]): int(value)
+        for name, value in samples.items()
+        if name.split("|")[0] == f"interestflow_{metric}_total" and value
+    }
+
+
 def test_every_bad_input_has_its_outcome_and_the_stream_goes_on(broker: Broker, tmp_path: Path) -> None:
     asyncio.run(recreate_topics(broker, APP_ID))
+    asyncio.run(send(broker, [campaign()]))
     records: list[Record] = []
     expected: Outcomes = Counter()
-    for part, outcomes in (of_one_user(), of_a_crowd(), of_keys_and_partitions()):
+    for part, outcomes in (
+        of_one_user(),
+        of_a_crowd(),
+        of_keys_and_partitions(),
+        of_people_and_spellings(),
+        of_ads(),
+        of_headers(),
+        of_floods(),
+    ):
         records += part
         expected += outcomes
 
-    worker = WorkerProcess(tmp_path, broker.bootstrap_servers, APP_ID=APP_ID, KAFKA__BROKER=broker.kind)
-    with worker:
+    with worker_process(tmp_path, broker) as worker:
         asyncio.run(send(broker, records))
+        asyncio.run(send_hostile_names(broker))
+        expected["accepted", ""] += 2
+        worker.until(lambda samples: total(samples, "events") >= expected.total())
+        # Row 64: an event of the user who is erased by now.
+        straggler = event_value(user_id="gone", event_id="row-64")
+        asyncio.run(send(broker, [Record(partition=PARTITION_OF(GONE), key=GONE, value=straggler)]))
+        expected["erased", ""] += 1
         samples = worker.until(lambda samples: total(samples, "events") >= expected.total())
         code = worker.end(signal.SIGTERM)
 
     counted: Outcomes = Counter()
-    for name, value in samples.items():
-        if name.startswith("interestflow_events_total|"):
-            _, outcome, reason, _ = name.split("|")  # labels by name: outcome, reason, topic
-            counted[outcome, reason] += int(value)
+    for (outcome, reason, _), count in counts(samples, "events").items():
+        counted[outcome, reason] += count
     letters = asyncio.run(read_topic(broker.bootstrap_servers, DEAD_LETTER_TOPIC, PARTITIONS))
     changes = asyncio.run(
         read_topic(broker.bootstrap_servers, f"{APP_ID}-user-behaviour-changelog", PARTITIONS)
@@ -141,7 +258,45 @@ def test_every_bad_input_has_its_outcome_and_the_stream_goes_on(broker: Broker, 
         {reason: count for (outcome, reason), count in expected.items() if outcome == "rejected"}
     )
     assert {key: state.revision for key, state in states.items()} == {
-        KEY: 1 + len(MENDED) + 2, CROWD: 1000, GONE: 1,
+        KEY: 1 + len(MENDED) + 2 + 3 + 3, CROWD: 1000, GONE: 1, SPELT: 2, FLOOD: 1024,
     }  # fmt: skip
+    assert [len(states[key].window) for key in (CROWD, FLOOD)] == [64, 64]
     assert states[GONE].erased_at_ms == NOW_MS
+    redacted = [letter for letter in letters if REDACTED_HEADER in dict(letter.headers)]
+    assert [(letter.key, letter.value) for letter in redacted] == [(None, None)] * len(NAMES_A_PERSON)
+    assert counts(samples, "events_unattributed")["click_without_impression", CLICK_TOPIC] == 1
     assert asyncio.run(uncommitted(broker)) == 0
+
+
+def test_row_61_users_beyond_the_cap_are_forgotten_everywhere(broker: Broker, tmp_path: Path) -> None:
+    asyncio.run(recreate_topics(broker, APP_ID))
+    users = [f"once-{number}" for number in range(400)]
+    records = [
+        Record(
+            partition=PARTITION_OF(user.encode()),
+            key=user.encode(),
+            value=event_value(user_id=user),
+            timestamp=NOW_MS + number,
+        )
+        for number, user in enumerate(users)
+    ]
+
+    with worker_process(tmp_path, broker, STORE__MAX_USERS="100") as worker:
+        asyncio.run(send(broker, records))
+        samples = worker.until(
+            lambda samples: (
+                (total(samples, "events") == 400 and samples.get("interestflow_due_users", 1) == 0)
+                or (total(samples, "interest_updates") > 0 and total(samples, "users_evicted") >= 300)
+            )
+        )
+        code = worker.end(signal.SIGTERM)
+
+    changes = asyncio.run(
+        read_topic(broker.bootstrap_servers, f"{APP_ID}-user-behaviour-changelog", PARTITIONS)
+    )
+    kept = latest_by_key(changes)
+    updates = asyncio.run(read_topic(broker.bootstrap_servers, UPDATES_TOPIC, PARTITIONS))
+    assert (code, counts(samples, "events")) == (0, {("accepted", "", CLICK_TOPIC): 400})
+    assert len(kept) <= 100
+    assert total(samples, "users_evicted") == 400 - len(kept)
+    assert latest_by_key(updates).keys() <= kept.keys()

@@ -10,12 +10,14 @@ from pathlib import Path
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from typer.testing import CliRunner, Result
 
 from stream.cli import app
 from stream.dead_letter import LETTER_HEADER, dead_letter
 from stream.dlq.letters import is_marker
-from stream.errors import ConfigurationError, RejectionError
+from stream.embedded.ports import LOOPBACK, free_ports
+from stream.errors import ConfigurationError, RejectionError, TransientError
 from stream.events import CLICK_TOPIC, DEAD_LETTER_TOPIC
 from stream.ingest import HOP_HEADER
 from stream.partitioner import partitioner
@@ -30,8 +32,9 @@ APP_ID = "dlq"
 KEY = USER.encode()
 HOME = partitioner("murmur2", PARTITIONS)(KEY)
 AWAY = (HOME + 1) % PARTITIONS
-PAGE = (REPOSITORY / "docs" / "dead-letters.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^ {4}interestflow (dlq .*?)(?:  +#.*)?$", PAGE, re.MULTILINE)
+DOCS = REPOSITORY / "docs"
+#: What the runbook leaves open.
+FILLED_IN = {"TOPIC": CLICK_TOPIC, "REASON": "json", "PARTITION:OFFSET": "2:0"}
 
 Run = Callable[[str], str]
 
@@ -53,6 +56,16 @@ def invoke(command: str) -> Result:
     return CliRunner().invoke(app, shlex.split(command))
 
 
+def commands(page: Path) -> list[str]:
+    """What a page tells to type, in indented blocks, without comments."""
+    lines = re.findall(
+        r"^ {4,}interestflow (dlq .*?)(?:  +#.*)?$", page.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    for name, text in FILLED_IN.items():
+        lines = [line.replace(name, text) for line in lines]
+    return lines
+
+
 def output(result: Result) -> str:
     if result.exception is not None:
         raise result.exception
@@ -69,6 +82,17 @@ async def send(broker: Broker, records: Sequence[Record]) -> None:
             )
     finally:
         await producer.stop()
+
+
+async def delete_topic(broker: Broker, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+        while topic in await admin.list_topics():
+            await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
 
 
 def read(broker: Broker, topic: str) -> list[Record]:
@@ -135,7 +159,7 @@ def test_what_a_worker_rejected_is_replayed_once_and_folded_or_rejected_again(
     assert code == 0
 
 
-def test_every_command_of_the_page_works_as_it_stands(broker: Broker, run: Run) -> None:
+def test_every_command_of_the_runbook_and_the_page_works_as_it_stands(broker: Broker, run: Run) -> None:
     letters = [
         written_letter("json", Record(partition=2, value=b"{not json")),
         written_letter("wrong_partition", Record(partition=1, value=event_value())),
@@ -143,8 +167,12 @@ def test_every_command_of_the_page_works_as_it_stands(broker: Broker, run: Run) 
     ]
     asyncio.run(send(broker, letters))
 
+    of_runbook, of_page = (
+        commands(DOCS / "runbooks" / "dead-letters-many.md"),
+        commands(DOCS / "dead-letters.md"),
+    )
     outputs = {}
-    for command in COMMANDS:
+    for command in [*of_runbook, *of_page]:
         result = invoke(command)
         deletes = "purge" in command and "--yes" in command
         if deletes and broker.kind == "tansu":
@@ -153,8 +181,8 @@ def test_every_command_of_the_page_works_as_it_stands(broker: Broker, run: Run) 
         else:
             outputs[command] = output(result)
 
-    assert len(COMMANDS) >= 10
-    assert {command.split()[1] for command in COMMANDS} == {"list", "why", "stats", "replay", "purge"}
+    assert (len(of_runbook), len(of_page)) == (4, 12)
+    assert {command.split()[1] for command in of_page} == {"list", "why", "stats", "replay", "purge"}
     assert outputs["dlq list"].endswith("3 of 3; `interestflow dlq why LETTER` says more of one")
     assert outputs["dlq replay --reason wrong_partition --yes"].endswith("replayed 1: 1 to behaviour.click")
     if broker.kind == "kafka":
@@ -197,3 +225,24 @@ def test_an_empty_dead_letter_topic_is_no_error(run: Run) -> None:
 def test_what_is_mistyped_is_said_before_anything_is_read(command: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         output(invoke(command))
+
+
+@pytest.mark.parametrize("command", ["dlq list", "dlq replay --yes", "dlq purge --before 7d --yes"])
+def test_without_a_broker_it_says_which_and_what_to_check(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = f"{LOOPBACK}:{free_ports(1)[0]}"
+    monkeypatch.setenv("INTERESTFLOW_KAFKA__BOOTSTRAP_SERVERS", servers)
+
+    with pytest.raises(TransientError, match=f"the Kafka at {servers} can't be read now; check that it runs"):
+        output(invoke(command))
+
+
+def test_without_the_topic_it_says_how_to_make_it(broker: Broker, run: Run) -> None:
+    asyncio.run(delete_topic(broker, DEAD_LETTER_TOPIC))
+
+    with pytest.raises(
+        ConfigurationError,
+        match=f"has no topic {DEAD_LETTER_TOPIC}: create it with `interestflow topics create`",
+    ):
+        run("dlq stats")

@@ -97,9 +97,9 @@ def test_every_make_target_that_the_readme_names_is_there() -> None:
 
 def test_every_command_and_option_that_the_readme_names_is_there() -> None:
     root = get_command(app)
-    named = set(re.findall(r"\binterestflow ([a-z]+(?: (?:create|check))?)", "\n".join(commands())))
+    named = set(re.findall(r"\binterestflow ([a-z]+(?: (?:create|check|status))?)", "\n".join(commands())))
 
-    assert named == {"topics create", "doctor", "worker"}
+    assert named == {"topics create", "doctor", "worker", "model status"}
     for command in (*named, "topics check", "settings", "replay"):
         assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
     demo = root.commands["demo"]  # type: ignore[attr-defined]

@@ -62,7 +62,7 @@ def user(**changes: Any) -> AdUser:
         np.zeros(2, np.float32),
         np.zeros(len(USER_FEATURES), np.float32),
         "model",
-        ModelVersion(name="interest_head", version="1"),
+        ModelVersion(name="interest_head", version="1", role="champion", champion="1", challenger=None),
     )
     fields: dict[str, Any] = {
         "user_id": "u1",

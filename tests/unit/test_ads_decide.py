@@ -199,7 +199,13 @@ def test_the_decision_is_json_with_the_names_of_openrtb() -> None:
         },
         "propensity": 1.0,
         "source": "model",
-        "model": {"name": "interest_head", "version": "1"},
+        "model": {
+            "name": "interest_head",
+            "version": "1",
+            "role": "champion",
+            "champion": "1",
+            "challenger": None,
+        },
     }
     assert candidate["reason"] == "best_value"
     assert candidate["statuscode"] is None

@@ -19,6 +19,7 @@ from stream.interest_update import (
     update_id,
 )
 from stream.model.repository import Interest, ModelBundle, ModelVersion
+from stream.rollout import ModelNames
 from stream.state import UserState
 from stream.window import WindowPolicy
 from tests.builders import NOW_MS, behaviour
@@ -75,6 +76,7 @@ def update(**changes: Any) -> InterestUpdate:
         "source": "model",
         "emitted_at_ms": NOW_MS + 40,
         "purposes": [3, 4],
+        "names": ModelNames("champion", "5", "6"),
         **changes,
     }
     return build_update(UpdateParts(**parts), bundle())
@@ -94,6 +96,9 @@ def test_an_update_says_all_that_the_contract_has() -> None:
             "version": "5",
             "encoder_version": "encoder-3",
             "label_set_hash": "ab" * 32,
+            "role": "champion",
+            "champion": "5",
+            "challenger": "6",
         },
         "taxonomy": "shop-1",
         "horizon_days": 28,
@@ -115,6 +120,7 @@ def test_an_update_says_all_that_the_contract_has() -> None:
             },
         ],
         "purposes": [3, 4],
+        "text_coverage": 1.0,
         "user": {
             "data": [
                 {
@@ -174,8 +180,9 @@ def test_confidence_grows_with_what_is_known_of_a_user() -> None:
 
 
 def test_a_model_without_a_half_life_has_that_of_its_horizon() -> None:
+    names = ModelNames("champion", "5", None)
     parts = UpdateParts(
-        "u1", "update", known_user(), floats(1), None, None, np.array([0]), [], "profile", NOW_MS, []
+        "u1", "update", known_user(), floats(1), None, None, np.array([0]), [], "profile", NOW_MS, names, []
     )
 
     assert build_update(parts, bundle(half_life_days=None)).half_life_days == 28.0

@@ -105,7 +105,6 @@ def test_a_search_shows_interest_in_its_words() -> None:
     "fields",
     [
         {"event_type": "search"},
-        {"event_type": "search", "search_term": ""},
         {"event_type": "search", "search_term": "  "},
         {"event_type": "click", "search_term": "tea"},
     ],

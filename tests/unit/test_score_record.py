@@ -16,6 +16,7 @@ from stream.score_record import (
     forgotten,
     peek_review,
     peek_scored,
+    peek_version,
 )
 
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
@@ -68,6 +69,7 @@ def test_a_look_at_the_bytes_sees_what_decoding_sees(record: ScoreRecord) -> Non
     data = encode_record(record)
 
     assert (peek_scored(data), peek_review(data)) == (record.revision_scored, record.next_review_ms)
+    assert peek_version(data) == record.version
 
 
 def test_a_new_record_says_that_nothing_was_scored() -> None:

@@ -28,6 +28,7 @@ def test_the_service_has_these_topics_and_no_others() -> None:
         "interest.updates": (4, True, True),
         "ads.decisions": (4, False, True),
         "ads.campaigns": (1, True, False),
+        "models.rollout": (1, True, False),
         "catalog.texts": (4, True, True),
     }
 

@@ -164,11 +164,12 @@ class Delivery:
         self.consumer.pause_partitions(self.broker.assigned)
 
     async def recovered(self) -> None:
-        """What Faust does when recovery is done, in its order: resume, then seek."""
+        """What Faust does when recovery is done, in its order: resume, seek, end the rebalance."""
         self.consumer.resume_partitions(
             {tp for tp in self.consumer.assignment() if tp.topic != CHANGELOG.topic}
         )
         await self.consumer.perform_seek()
+        self.consumer.rebalance_ended()
 
     async def started(self, *tps: TP) -> "Delivery":
         self.assign(*tps)
@@ -605,7 +606,7 @@ async def test_rule_5_an_offset_of_zero_is_committed_already(new_delivery: NewDe
     assert [*await made.offsets(), *await made.offsets()] == [[0, 1]]
 
 
-# -- the guard: inputs are resumed once they are sought ------------------------------------------------------------
+# -- the guard: inputs are resumed once they are sought and the rebalance is over -----------------------------------
 
 
 async def test_guard_inputs_are_not_fetched_between_resume_and_seek(new_delivery: NewDelivery) -> None:
@@ -617,9 +618,35 @@ async def test_guard_inputs_are_not_fetched_between_resume_and_seek(new_delivery
     made.consumer.resume_partitions({CLICK})
     between = set(made.consumer._active_partitions)
     await made.consumer.perform_seek()
+    made.consumer.rebalance_ended()
 
     assert (between, made.consumer._active_partitions) == (set(), {CLICK})
     assert await made.offsets() == [[7, 8, 9]]
+
+
+async def test_guard_inputs_are_not_fetched_between_seek_and_end_of_the_rebalance(
+    new_delivery: NewDelivery,
+) -> None:
+    made = new_delivery()
+    made.broker.write(CLICK, *range(10))
+    made.assign(CLICK)
+
+    made.consumer.resume_partitions({CLICK})
+    await made.consumer.perform_seek()
+
+    # A bundle delivered now would be abandoned as one of a rebalance, and no seek would bring it back.
+    assert await made.offsets() == []
+
+
+async def test_guard_a_rebalance_that_ends_without_a_seek_resumes_nothing(new_delivery: NewDelivery) -> None:
+    made = new_delivery()
+    made.broker.write(CLICK, 0)
+    made.assign(CLICK)
+
+    made.consumer.resume_partitions({CLICK})
+    made.consumer.rebalance_ended()
+
+    assert made.consumer._active_partitions == set()
 
 
 async def test_guard_changelogs_are_resumed_at_once(new_delivery: NewDelivery) -> None:
@@ -643,6 +670,7 @@ async def test_guard_a_seek_that_comes_before_recovery_is_done_resumes_nothing(
     made.consumer.resume_partitions({CLICK})
     still_early = set(made.consumer._active_partitions)
     await made.consumer.perform_seek()
+    made.consumer.rebalance_ended()
 
     assert (early, still_early, made.consumer._active_partitions) == (set(), set(), {CLICK})
 

@@ -1,0 +1,47 @@
+"""Stock Faust as its documentation shows it, for the faults: a table that holds the ids of each user's events."""
+
+import json
+import sys
+from typing import Any
+
+import faust
+import orjson
+
+from stream.events import BEHAVIOUR_TOPICS
+from tests.behaviour_feed import PARTITIONS
+
+TOLD = json.loads(sys.argv[1])
+
+app = faust.App(
+    TOLD["app_id"],
+    broker=f"kafka://{TOLD['bootstrap_servers']}",
+    store="memory://",
+    web_enabled=False,
+    key_serializer="raw",
+    value_serializer="raw",
+    topic_partitions=PARTITIONS,
+    topic_disable_leader=True,
+    topic_allow_declare=False,
+    # As our worker has them under the same faults.
+    broker_session_timeout=6.0,
+    broker_rebalance_timeout=8.0,
+    broker_heartbeat_interval=1.0,
+    broker_commit_interval=1.0,
+    consumer_auto_offset_reset="earliest",
+    table_standby_replicas=0,
+)
+inputs = app.topic(*BEHAVIOUR_TOPICS, key_type=bytes, value_type=bytes, partitions=PARTITIONS)
+table = app.Table("ids", key_type=bytes, value_type=bytes, partitions=PARTITIONS)
+
+
+@app.agent(inputs)
+async def fold(stream: Any) -> None:
+    """One event each: its id goes to its user's."""
+    async for event in stream.events():
+        event_id = orjson.loads(event.value)["event_id"].encode()
+        held = table.get(event.key)
+        table[event.key] = event_id if not held else held + b"," + event_id
+
+
+if __name__ == "__main__":
+    faust.Worker(app, loglevel="WARNING").execute_from_commandline()
