@@ -1,4 +1,4 @@
-"""Header names that are not UTF-8: one such record would stop its partition for good, whoever sent it.
+"""Header names that are not UTF-8: one such record would end all fetching of the worker, whoever sent it.
 
 aiokafka decodes header names while it unpacks a batch, below anything that could reject the record. Java clients
 write no other names, but librdkafka writes whatever bytes it is given.
