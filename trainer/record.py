@@ -95,6 +95,8 @@ class Recorder:
         items = [Item.model_construct(None, **item) for item in body.get("items", ())]
         ad = AdReference.model_construct(None, **body["ad"]) if "ad" in body else None
         event = BehaviourEvent.model_construct(None, **{**body, "items": items, "ad": ad})
+        if event.is_bot:
+            return  # as in FOLD: nothing is learnt from it
         event_id = body["event_id"].encode()
         self._folded += 1
         received = Received(0, self._folded, at_ms, event_hash(event.source, event_id), 0, event_id)

@@ -54,7 +54,9 @@ class Proxy:
         ends = {to_client, to_broker}
         self._writers |= ends
         try:
-            await asyncio.gather(self._pump(client, to_broker), self._pump(broker, to_client))
+            # The end of the run cancels what is still open.
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(self._pump(client, to_broker), self._pump(broker, to_client))
         finally:
             self._writers -= ends
             for writer in ends:

@@ -26,7 +26,8 @@ async def watch(bootstrap_servers: str, group: str, progress: Progress) -> None:
         )
         with suppress(KafkaError, TimeoutError):
             try:
-                await consumer.start()
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await consumer.start()
                 consumer.assign(tps)
                 while True:
                     async with asyncio.timeout(_ANSWER_SECONDS):
@@ -38,5 +39,8 @@ async def watch(bootstrap_servers: str, group: str, progress: Progress) -> None:
                     progress.look(now, {tp: offset or 0 for tp, offset in committed.items()}, ends)
                     await asyncio.sleep(_LOOK_SECONDS)
             finally:
-                await consumer.stop()
+                # A client that lost its broker in the middle of a request may wait for the answer as it stops.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_ANSWER_SECONDS):
+                        await consumer.stop()
         await asyncio.sleep(_LOOK_SECONDS)

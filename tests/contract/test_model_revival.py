@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from benchmarks.model_faults import python_process
+from benchmarks.model_fault_kinds import python_process
 from stream.clock import SystemClock
 from stream.errors import ModelUnavailableError
 from stream.metrics import Metrics

@@ -52,6 +52,15 @@ def test_a_snapshot_holds_what_each_household_bought_before_it() -> None:
     assert since.tolist() == [[NEVER_DAYS, 4.0], [1.0, 1.0]]
 
 
+def test_nothing_is_learnt_from_a_bot() -> None:
+    shop = recorder()
+    body, at_ms = purchase("a", "7", 0, "milk")
+
+    shop.fold({**body, "is_bot": True}, at_ms)
+
+    assert shop.purchases().household.tolist() == []
+
+
 def test_a_snapshot_names_the_texts_of_the_window_by_row() -> None:
     shop = recorder()
     shop.fold(*purchase("a", "7", 0, "milk", "cheese"))
