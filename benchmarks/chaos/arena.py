@@ -85,6 +85,15 @@ class Load:
         goal = self.progress.committed + more
         await self._until(lambda: self.progress.committed >= goal, f"fold {more} more events")
 
+    async def in_step(self) -> None:
+        """Until less than a second or two of events waits: what piled up before is folded.
+
+        Raises:
+            NotCaughtUpError: The workers don't get that far.
+        """
+        most = 2 * self.feeder.events_per_second
+        await self._until(lambda: self.progress.lag is not None and self.progress.lag < most, "get in step")
+
     async def caught_up(self) -> None:
         """Stop the feed and wait until everything is committed.
 

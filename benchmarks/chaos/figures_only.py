@@ -141,6 +141,7 @@ async def hot_key(run: Run) -> Verdict:
             source = _Heated(run.seed)
             async with under_load(servers, run.seed, 500.0, source) as load:
                 await fleet.ready(load)
+                await load.in_step()
                 await asyncio.sleep(5.0)
                 even = await _freshness(servers, load, seconds)
                 source.share = 0.3

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from benchmarks.chaos.arena import (
     APP_ID,
@@ -59,16 +60,23 @@ async def _nothing(_servers: str) -> None:
 
 
 async def _empty_changelog(servers: str) -> None:
-    """As retention does it, or a person with kafka-delete-records."""
+    """As retention does it once a person has set cleanup.policy to delete; it is set back afterwards."""
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
+
+    async def keep(policy: str) -> None:
+        topic = ConfigResource(ConfigResourceType.TOPIC, CHANGELOG, configs={"cleanup.policy": policy})
+        await admin.alter_configs([topic])
+
     try:
+        await keep("delete")  # records of a compacted topic can't be deleted
         await admin.delete_records(
             {
                 TopicPartition(CHANGELOG, number): RecordsToDelete(before_offset=-1)
                 for number in range(PARTITIONS)
             }
         )
+        await keep("compact")
     finally:
         await admin.close()
 

@@ -78,6 +78,18 @@ def test_an_event_applied_once_more_is_counted_twice_even_if_its_id_is_not() -> 
     assert accounts(apply_again)[1:4] == (0, 1, 1)
 
 
+def test_of_a_very_busy_user_the_revision_tells_what_is_lost() -> None:
+    fold = ReferenceFold(WindowPolicy())
+    for offset in range(1030):
+        fold.fold(("behaviour.click", 0, offset), NOW_MS, b"u1", event_value(event_id=str(offset)))
+    behind = decode_state(encode_state(fold.states[b"u1"]))
+    behind.revision -= 2
+
+    assert len(fold.states[b"u1"].recent) == 1024
+    assert settle(fold, fold.states, [], []).problems() == []
+    assert settle(fold, {b"u1": behind}, [], []).lost == 2
+
+
 def test_an_id_that_is_in_a_state_twice_is_counted_twice() -> None:
     def remember_again(state: UserState) -> None:
         state.revision += 1
