@@ -180,6 +180,7 @@ REJECTS: Final = RowSpec(
                 Query(
                     rate("interestflow_events_unattributed_total", "topic, step", _TOPIC),
                     "{{topic}}: {{step}}",
+                    only_in_trouble=True,
                 ),
             ),
         ),

@@ -180,11 +180,18 @@ CHALLENGER: Final = RowSpec(
                 Query(
                     largest("interestflow_challenger_score_difference", "instance"),
                     "difference, {{instance}}",
+                    only_in_trouble=True,
                 ),
                 Query(
-                    largest("interestflow_challenger_top_overlap_ratio", "instance"), "overlap, {{instance}}"
+                    largest("interestflow_challenger_top_overlap_ratio", "instance"),
+                    "overlap, {{instance}}",
+                    only_in_trouble=True,
                 ),
-                Query(largest("interestflow_challenger_score_ratio", "instance"), "expected, {{instance}}"),
+                Query(
+                    largest("interestflow_challenger_score_ratio", "instance"),
+                    "expected, {{instance}}",
+                    only_in_trouble=True,
+                ),
             ),
         ),
         PanelSpec(
