@@ -8,7 +8,8 @@ from aiokafka import AIOKafkaProducer
 
 from benchmarks.shop import ShopRecord
 from stream.partitioner import partitioner
-from stream.topics import TopicSpec, create_topics, service_topics
+from stream.topic_specs import TopicSpec, service_topics
+from stream.topics import create_topics
 
 PARTITIONS = 4
 #: Each contestant's own, so that none reads or grows the changelog of another.

@@ -11,9 +11,16 @@ from pydantic import BaseModel
 
 from stream.ads.campaign import Campaign
 from stream.ads.decision import AdDecision
-from stream.dead_letter import REDACTED_HEADER
 from stream.decode import MAX_VALUE_BYTES
-from stream.dlq.contract import INPUT_HEADERS, MARKER, REPLAYED_HEADERS, marker_message
+from stream.dlq.contract import (
+    CUT_HEADERS,
+    DEAD_LETTER_HEADERS,
+    INPUT_HEADERS,
+    MARKER,
+    REDACTED_HEADERS,
+    REPLAYED_HEADERS,
+    marker_message,
+)
 from stream.events import (
     AD_TOPIC,
     BROWSE_TOPIC,
@@ -32,10 +39,11 @@ from stream.events import (
     ControlEvent,
     Reason,
 )
-from stream.ingest import HOP_HEADER, SENT_HEADER
+from stream.ingest import HOP_HEADER
 from stream.interest_update import InterestUpdate
+from stream.received import SENT_HEADER
 from stream.rollout import Rollout
-from stream.topics import service_topics
+from stream.topic_specs import service_topics
 
 Schema = dict[str, Any]
 
@@ -133,30 +141,6 @@ _CHANNELS: Final = (
 )
 _WRITTEN: Final = frozenset({DEAD_LETTER_TOPIC, UPDATES_TOPIC, DECISIONS_TOPIC, TEXTS_TOPIC})
 _READ: Final = frozenset({*OWNED_TOPICS, CAMPAIGNS_TOPIC, ROLLOUT_TOPIC, TEXTS_TOPIC})
-
-#: Header name to what it says; in every dead letter.
-DEAD_LETTER_HEADERS: Final = {
-    "__streams.errors.exception": "Class of the error.",
-    "__streams.errors.message": "What is wrong, with names and values.",
-    "__streams.errors.stacktrace": "The end of the stack trace, at most 4 KiB.",
-    "__streams.errors.topic": "Topic of the rejected record.",
-    "__streams.errors.partition": "Its partition, decimal.",
-    "__streams.errors.offset": "Its offset, decimal.",
-    "interestflow.reason": "The closed reason.",
-    "interestflow.schema-version": "Newest version of the input contract that the worker reads.",
-    "interestflow.app-version": "Version of the worker.",
-    "interestflow.timestamp-ms": "Timestamp of the rejected record, UTC ms, decimal.",
-    "interestflow.attempt": "How often the record was tried, decimal: 1, and one more with each replay.",
-}
-#: Only there if the start alone was kept.
-CUT_HEADERS: Final = {
-    "interestflow.key-bytes": "Length of the whole key, decimal.",
-    "interestflow.key-sha256": "SHA-256 of the whole key, hexadecimal.",
-    "interestflow.value-bytes": "Length of the whole value, decimal.",
-    "interestflow.value-sha256": "SHA-256 of the whole value, hexadecimal.",
-}
-#: Only there if key and value were left out, because the id names a person.
-REDACTED_HEADERS: Final = {REDACTED_HEADER: "What was left out: key,value."}
 
 
 def json_schema(contract: Contract) -> Schema:

@@ -42,7 +42,7 @@ from stream.metrics import Metrics
 from stream.pacing import ScorePace
 from stream.partitioner import Partitioner
 from stream.privacy import PrivacyRules
-from stream.received import received_from
+from stream.received import appended_ms, received_from
 from stream.record import InputRecord
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
 from stream.state import UserState, encode_state
@@ -54,10 +54,6 @@ from stream.window import WindowPolicy
 
 #: Set on a record that was produced once more; a second time is a rejection.
 HOP_HEADER: Final = "interestflow.hop"
-#: Replays say here when a record was really sent, because its timestamp is virtual.
-SENT_HEADER: Final = "sent-at-ms"
-#: Longer ones are no milliseconds.
-_MAX_SENT_DIGITS: Final = 15
 #: A record with more than this is not produced once more: with its value it must stay below what a broker takes.
 _MAX_HEADER_BYTES: Final = 65_536
 #: Other tasks get their turn after this many records, about 10 ms.
@@ -185,7 +181,7 @@ class Folder:
             return outcome, gated.gap
         if user not in draft.touched:
             draft.touched[user] = state
-            draft.appended[user] = self._appended_ms(record)
+            draft.appended[user] = appended_ms(record, virtual_time=self._rules.virtual_time)
         change = decoded.change or self._loose_change(draft, decoded.event, state)
         return (Outcome.NORMALISED, change) if change else _AS_IT_CAME
 
@@ -217,7 +213,7 @@ class Folder:
     def _replace(self, draft: Draft, record: InputRecord, user: bytes, state: UserState) -> None:
         self.live.replace(draft.partition, user, state)
         draft.touched[user] = state
-        draft.appended.setdefault(user, self._appended_ms(record))
+        draft.appended.setdefault(user, appended_ms(record, virtual_time=self._rules.virtual_time))
 
     def _state_of(self, draft: Draft, record: InputRecord, user: bytes) -> UserState | None:
         """The user's state, or None if the record belongs to another partition and was put there."""
@@ -245,14 +241,6 @@ class Folder:
             raise RejectionError(Reason.TOO_LARGE, detail)
         headers = (*record.headers, (HOP_HEADER, b"1"))
         draft.moved.setdefault(home, []).append(OutRecord(user, record.value, headers, record.timestamp))
-
-    def _appended_ms(self, record: InputRecord) -> int:
-        if not self._rules.virtual_time:
-            return int(record.timestamp)
-        for name, content in record.headers:
-            if name == SENT_HEADER and content and len(content) <= _MAX_SENT_DIGITS and content.isdigit():
-                return int(content)
-        return 0
 
     def _reject(self, draft: Draft, record: InputRecord, error: RejectionError) -> None:
         draft.dead_letters.append(OutRecord(*dead_letter(record, error, self._rules.app_version)))

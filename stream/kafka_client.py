@@ -9,9 +9,10 @@ import faust
 from faust.types.auth import CredentialsT
 
 from stream.errors import ConfigurationError
+from stream.kafka_settings import KafkaSettings
 from stream.secret import read_secret
-from stream.settings import KafkaSettings, Settings
-from stream.topics import TopicSpec, service_topics
+from stream.settings import Settings
+from stream.topic_specs import TopicSpec, service_topics
 
 _PASSWORD: Final = "INTERESTFLOW_KAFKA__SASL_PASSWORD"  # noqa: S105 - the variable's name
 

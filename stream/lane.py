@@ -28,7 +28,8 @@ from stream.model.triton import CallPolicy, TritonModel
 from stream.model.vectors import TextEncoder, VectorCache
 from stream.results import ResultBuilder, ResultRules
 from stream.rollout import ModelNames, Role
-from stream.settings import AdSettings, ModelSettings, Settings
+from stream.setting_sections import AdSettings, ModelSettings
+from stream.settings import Settings
 
 log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ from stream.privacy import PrivacyRules
 from stream.publisher import Result
 from stream.reviews import next_review_ms
 from stream.rollout import ModelNames
-from stream.settings import ScoreSettings
+from stream.setting_sections import ScoreSettings
 
 _HOUR_MS: Final = 3_600_000
 #: Behaviours that an update names as what moved it.

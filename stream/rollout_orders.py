@@ -12,13 +12,14 @@ from stream.embedded.tansu_highwater import true_end_offsets
 from stream.errors import ConfigurationError, ModelRepositoryError, ModelUnavailableError, RejectionError
 from stream.events import ROLLOUT_TOPIC
 from stream.kafka_client import client_kwargs
+from stream.kafka_settings import KafkaSettings
 from stream.lane import repository_control, require_level
 from stream.model.access import triton_access
 from stream.model.control import require_served
 from stream.model.repository import ENCODER, HEAD, ModelBundle, load_bundle, versions
 from stream.model.triton import CallPolicy, TritonModel
 from stream.rollout import Rollout, RolloutRecords, Stamp, order_key, promoted, taken_back, taken_in, tried
-from stream.settings import KafkaSettings, Settings
+from stream.settings import Settings
 
 #: The first call of a version that was just loaded warms it up.
 _PATIENCE: Final = CallPolicy(deadline_seconds=10.0)

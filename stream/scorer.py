@@ -21,7 +21,7 @@ from stream.metrics import Metrics
 from stream.publisher import Erased, Publisher, PublishParts, Result
 from stream.results import Answer
 from stream.sender import BatchSender
-from stream.settings import ScoreSettings
+from stream.setting_sections import ScoreSettings
 from stream.state import UserState, decode_state, peek_consent
 from stream.stores.backend import PartitionStore
 from stream.texts import TextCatalog

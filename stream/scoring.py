@@ -16,7 +16,7 @@ from stream.reviews import Review, Reviews
 from stream.score_record import peek_review, peek_scored, peek_version
 from stream.scorer import Scorer
 from stream.sender import SendAbandonedError
-from stream.settings import ModelSettings, ScoreSettings
+from stream.setting_sections import ModelSettings, ScoreSettings
 from stream.state import peek_revision
 from stream.stores.backend import PartitionStore
 

@@ -7,7 +7,7 @@ Nothing here asks a broker for the metadata of a topic by name: brokers that cre
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -17,17 +17,10 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from stream.errors import ConfigurationError, FatalError, PartitionMismatchError
 from stream.events import (
     CAMPAIGNS_TOPIC,
-    DEAD_LETTER_TOPIC,
-    DECISIONS_TOPIC,
-    OWNED_TOPICS,
-    ROLLOUT_TOPIC,
-    TEXTS_TOPIC,
-    UPDATES_TOPIC,
 )
 from stream.refusal import why_refused
-from stream.topic_limits import DEFAULT_LIMITS, TopicLimits, bound, fits
-
-TABLES: Final[tuple[str, ...]] = ("user-behaviour", "user-scores")
+from stream.topic_limits import bound, fits
+from stream.topic_specs import TopicSpec
 
 _MESSAGE_BYTES: Final = "max.message.bytes"
 #: Kafka's default is 1,048,588. A worker sends batches of up to 900,000 bytes and Kafka counts them whole.
@@ -38,26 +31,6 @@ _VISIBLE_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class TopicSpec:
-    """One topic as the service needs it."""
-
-    name: str
-    partitions: int
-    compacted: bool = False
-    config: Mapping[str, str] = field(default_factory=dict)
-    """Topic configuration beside cleanup.policy; what is named here is also checked."""
-    co_partitioned: bool = True
-    """Read or written by partition number, so its count must be that of the inputs."""
-
-    def full_config(self) -> dict[str, str]:
-        """Topic configuration with cleanup.policy, which for a changelog must be `compact` alone.
-
-        With `compact,delete` the broker drops what was not written lately, and recovery loses those users.
-        """
-        return {"cleanup.policy": "compact" if self.compacted else "delete", **self.config}
-
-
-@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that does not fit, or could not be checked."""
 
@@ -65,36 +38,6 @@ class Problem:
     message: str
     error: FatalError | None
     """What a worker stops with; None if it was only not checked."""
-
-
-def service_topics(
-    app_id: str, partitions: int, *, virtual_time: bool, limits: TopicLimits = DEFAULT_LIMITS
-) -> tuple[TopicSpec, ...]:
-    """All topics of the service, in the order of the way of an event.
-
-    Args:
-        app_id: prefix of the changelogs, as Faust names them.
-        partitions: of every topic that is read or written by partition number.
-        virtual_time: a replay: the producer's record time counts, and nothing is dropped for being old.
-        limits: how long anything of a person stays; a replay has none.
-    """
-    kept, compaction = limits.config(virtual_time=virtual_time)
-    clock = {"message.timestamp.type": "CreateTime" if virtual_time else "LogAppendTime"}
-    return (
-        *(TopicSpec(name, partitions, config={**clock, **kept}) for name in OWNED_TOPICS),
-        TopicSpec(DEAD_LETTER_TOPIC, partitions, config=kept),
-        *(
-            TopicSpec(f"{app_id}-{table}-changelog", partitions, compacted=True, config=compaction)
-            for table in TABLES
-        ),
-        TopicSpec(UPDATES_TOPIC, partitions, compacted=True, config=compaction),
-        TopicSpec(DECISIONS_TOPIC, partitions, config=kept),
-        # Campaigns are few and every worker reads them all.
-        TopicSpec(CAMPAIGNS_TOPIC, 1, compacted=True, co_partitioned=False),
-        # So is the rollout of models; one partition, so that all workers read one order.
-        TopicSpec(ROLLOUT_TOPIC, 1, compacted=True, co_partitioned=False),
-        TopicSpec(TEXTS_TOPIC, partitions, compacted=True, config=compaction),
-    )
 
 
 async def create_topics(

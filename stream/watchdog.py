@@ -26,7 +26,7 @@ from stream.clock import Clock
 from stream.errors import FatalError, TransientError
 from stream.events import OWNED_TOPICS
 from stream.metrics import Metrics
-from stream.settings import WatchdogSettings
+from stream.setting_sections import WatchdogSettings
 from stream.stall import Place, Position, Stall, StallWatch, Stopwatch
 
 log = structlog.get_logger(__name__)

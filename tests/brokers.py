@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from stream.topics import create_topics, service_topics
+from stream.topic_specs import service_topics
+from stream.topics import create_topics
 from tests.behaviour_feed import PARTITIONS
 
 

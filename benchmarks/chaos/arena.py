@@ -16,7 +16,8 @@ from benchmarks.chaos.watch import watch
 from stream.clock import SystemClock
 from stream.events import BEHAVIOUR_TOPICS, DEAD_LETTER_TOPIC, UPDATES_TOPIC
 from stream.state import decode_state
-from stream.topics import TopicSpec, create_topics, service_topics
+from stream.topic_specs import TopicSpec, service_topics
+from stream.topics import create_topics
 from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS, Fed
 from tests.reference_fold import ReferenceFold

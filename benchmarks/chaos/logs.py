@@ -23,7 +23,8 @@ from benchmarks.chaos.arena import (
 from benchmarks.chaos.verdict import Verdict
 from stream.clock import SystemClock
 from stream.events import CLICK_TOPIC
-from stream.topics import create_topics, service_topics
+from stream.topic_specs import service_topics
+from stream.topics import create_topics
 from tests.behaviour_feed import PARTITIONS
 from tests.kafka_node import KafkaNode
 from tests.worker_process import WorkerProcess

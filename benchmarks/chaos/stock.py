@@ -27,7 +27,8 @@ from benchmarks.chaos.feed import shoppers
 from benchmarks.machine import machine, versions
 from benchmarks.report import keep, table
 from stream.events import BEHAVIOUR_TOPICS
-from stream.topics import TopicSpec, create_topics
+from stream.topic_specs import TopicSpec
+from stream.topics import create_topics
 from tests.behaviour_feed import PARTITIONS
 from tests.kafka_node import KafkaNode
 from tests.worker_process import REPOSITORY, latest_by_key, read_topic

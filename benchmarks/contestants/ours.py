@@ -7,8 +7,10 @@ from pathlib import Path
 from prometheus_client import Counter
 
 from benchmarks.contestants.job import READY, Job, Stopwatch, job_from_command_line, say
+from stream.kafka_settings import KafkaSettings
 from stream.logs import configure_logs
-from stream.settings import HealthSettings, KafkaSettings, ModelSettings, Settings, StoreSettings
+from stream.setting_sections import HealthSettings, ModelSettings, StoreSettings
+from stream.settings import Settings
 from stream.worker import Worker
 
 APP_ID = "bench-ours"

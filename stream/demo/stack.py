@@ -19,7 +19,8 @@ from stream.embedded.triton_server import BundledTriton
 from stream.model.repository import ENCODER, HEAD, load_bundle
 from stream.replay.campaign_orders import campaign_orders, publish_campaigns
 from stream.replay.timed import TimedEvent
-from stream.topics import create_topics, service_topics
+from stream.topic_specs import service_topics
+from stream.topics import create_topics
 
 PARTITIONS: Final = 4
 _APP_ID: Final = "interestflow"

@@ -25,7 +25,8 @@ from stream.metrics import Metrics
 from stream.partitioner import partitioner
 from stream.sender import BatchSender
 from stream.settings import Settings
-from stream.topics import require_topics, service_topics
+from stream.topic_specs import service_topics
+from stream.topics import require_topics
 
 
 class ReplayOrder(NamedTuple):

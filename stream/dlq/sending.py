@@ -9,7 +9,7 @@ from stream.dlq.letters import Letter
 from stream.dlq.replaying import Rules, marker_headers, replay_of
 from stream.errors import TransientError
 from stream.events import DEAD_LETTER_TOPIC
-from stream.ingest import SENT_HEADER
+from stream.received import SENT_HEADER
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
 
 #: What is sent before it is marked: so many records at most come twice after a crash.

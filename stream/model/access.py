@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from stream.errors import ConfigurationError
 from stream.secret import read_secret
-from stream.settings import ModelSettings
+from stream.setting_sections import ModelSettings
 
 #: Triton looks for a restricted protocol's key under this name and the one of its flag.
 _HEADER_PREFIX: Final = "triton-grpc-protocol-"

@@ -15,7 +15,8 @@ from stream.embedded.broker import TansuBroker
 from stream.embedded.ports import free_ports
 from stream.embedded.tansu_highwater import install_tansu_highwater, is_tansu, true_end_offsets
 from stream.errors import TransientError
-from stream.topics import TopicSpec, create_topics
+from stream.topic_specs import TopicSpec
+from stream.topics import create_topics
 from tests.kafka_node import KafkaNode
 
 BATCHES = (1, 5, 100)

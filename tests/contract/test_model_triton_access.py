@@ -12,7 +12,7 @@ from stream.errors import ModelUnavailableError
 from stream.model.access import triton_access
 from stream.model.repository import load_bundle
 from stream.model.triton import TritonModel
-from stream.settings import ModelSettings
+from stream.setting_sections import ModelSettings
 from tests.tls import Pair, authority, signed
 from tests.toy_repository import ENCODER, HEAD, write_toy_repository
 from tests.toy_served import DIMENSIONS, LABELS, PATIENT, users

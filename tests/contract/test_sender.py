@@ -10,7 +10,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from stream.clock import SystemClock
 from stream.metrics import Metrics
 from stream.sender import BatchSender, Outgoing, OutRecord, SendFailedError
-from stream.topics import TopicSpec, create_topics
+from stream.topic_specs import TopicSpec
+from stream.topics import create_topics
 from tests.builders import NOW_MS, FakeSender, never
 
 LIMIT_SECONDS = 30.0

@@ -10,7 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from stream.embedded.broker import TansuBroker
 from stream.embedded.ports import free_ports
 from stream.errors import ConfigurationError, PartitionMismatchError
-from stream.topics import TopicSpec, check_topics, create_topics, require_topics, service_topics
+from stream.topic_specs import TopicSpec, service_topics
+from stream.topics import check_topics, create_topics, require_topics
 from tests.kafka_node import KafkaNode
 
 

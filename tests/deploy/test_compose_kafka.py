@@ -12,7 +12,8 @@ import pytest
 from stream.embedded.ports import LOOPBACK, free_ports
 from stream.embedded.probe import probe_cluster_id
 from stream.embedded.process import ChildProcess
-from stream.topics import check_topics, create_topics, service_topics
+from stream.topic_specs import service_topics
+from stream.topics import check_topics, create_topics
 from tests.conftest import unavailable
 from tests.deploy.compose_file import ROOT, load_compose
 from tests.kafka_node import JAVA_FLAGS, KafkaUnavailableError, fetch_jars, find_java

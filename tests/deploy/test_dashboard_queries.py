@@ -15,7 +15,7 @@ from stream.clock import SystemClock, pause
 from stream.embedded.broker import TansuBroker
 from stream.embedded.ports import LOOPBACK
 from stream.events import CAMPAIGNS_TOPIC
-from stream.ingest import SENT_HEADER
+from stream.received import SENT_HEADER
 from tests.behaviour_feed import START_MS, Fed, events
 from tests.brokers import Broker, recreate_topics
 from tests.conftest import unavailable

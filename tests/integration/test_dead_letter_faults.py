@@ -15,7 +15,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from stream.cli import EXIT_FATAL
 from stream.events import CLICK_TOPIC, DEAD_LETTER_TOPIC, OWNED_TOPICS
 from stream.state import decode_state
-from stream.topics import create_topics, service_topics
+from stream.topic_specs import service_topics
+from stream.topics import create_topics
 from tests.behaviour_feed import PARTITIONS, Fed, events, produce
 from tests.brokers import Broker, recreate_topics
 from tests.worker_process import WorkerProcess, latest_by_key, read_topic, total

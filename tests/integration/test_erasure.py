@@ -25,7 +25,8 @@ from stream.events import (
     UPDATES_TOPIC,
 )
 from stream.partitioner import partitioner
-from stream.topics import create_topics, service_topics
+from stream.topic_specs import service_topics
+from stream.topics import create_topics
 from tests.behaviour_feed import PARTITIONS, Fed, produce
 from tests.brokers import Broker, recreate_topics
 from tests.conftest import unavailable

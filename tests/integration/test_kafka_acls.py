@@ -12,8 +12,9 @@ from aiokafka.protocol.admin import CreateAclsRequest
 from stream.acls import AclRule, worker_rules
 from stream.errors import ConfigurationError
 from stream.kafka_client import client_kwargs
-from stream.settings import KafkaSettings
-from stream.topics import TopicSpec, create_topics
+from stream.kafka_settings import KafkaSettings
+from stream.topic_specs import TopicSpec
+from stream.topics import create_topics
 from tests.behaviour_feed import PARTITIONS, events, produce
 from tests.brokers import Broker, recreate_topics
 from tests.conftest import unavailable

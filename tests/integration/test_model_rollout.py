@@ -11,9 +11,11 @@ import pytest
 
 from stream.embedded.triton_server import BundledTriton, TritonOptions
 from stream.events import ROLLOUT_TOPIC, UPDATES_TOPIC
+from stream.kafka_settings import KafkaSettings
 from stream.rollout import Rollout, goes_to_challenger
 from stream.rollout_orders import order_promotion, order_rollback, order_trial, standing
-from stream.settings import KafkaSettings, ModelSettings, Settings
+from stream.setting_sections import ModelSettings
+from stream.settings import Settings
 from tests.behaviour_feed import PARTITIONS, Fed, events, produce
 from tests.brokers import Broker, recreate_topics
 from tests.toy_repository import write_toy_repository

@@ -12,7 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.clock import pause
 from stream.state import decode_state
-from stream.topics import create_topics, service_topics
+from stream.topic_specs import service_topics
+from stream.topics import create_topics
 from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS, Fed, essence, events, expected_states, produce
 from tests.brokers import Broker, recreate_topics

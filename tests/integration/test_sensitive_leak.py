@@ -23,7 +23,7 @@ from stream.model.repository import load_bundle
 from stream.partitioner import partitioner
 from stream.render import category_hash
 from stream.score_record import decode_record
-from stream.settings import SensitiveSettings
+from stream.setting_sections import SensitiveSettings
 from stream.state import decode_state
 from tests.behaviour_feed import PARTITIONS, START_MS, Fed, produce
 from tests.brokers import Broker, recreate_topics

@@ -12,7 +12,8 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from stream.embedded.broker import TansuBroker
 from stream.embedded.tansu_fetch import FETCH_MAX_WAIT_MS, install_short_fetches
-from stream.topics import TopicSpec, create_topics
+from stream.topic_specs import TopicSpec
+from stream.topics import create_topics
 
 pytestmark = pytest.mark.embedded
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stream.acls import AclRule, acl_script, worker_rules
-from stream.topics import service_topics
+from stream.topic_specs import service_topics
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "acls.sh"
 

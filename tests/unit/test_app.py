@@ -6,7 +6,8 @@ from typing import Any
 from mode import Service
 
 from stream.app import AppHooks, build_app
-from stream.settings import Settings, StoreSettings
+from stream.setting_sections import StoreSettings
+from stream.settings import Settings
 from stream.stores.memory import MemoryStore
 
 

@@ -16,8 +16,6 @@ from stream.ads.decision import AdDecision
 from stream.cli import app
 from stream.contracts import (
     CONTRACTS,
-    CUT_HEADERS,
-    DEAD_LETTER_HEADERS,
     Contract,
     asyncapi_document,
     json_schema,
@@ -25,10 +23,11 @@ from stream.contracts import (
 )
 from stream.dead_letter import ATTEMPT_HEADER, LETTER_HEADER, MARKER_HEADER, dead_letter
 from stream.decode import MAX_VALUE_BYTES, decode_control, decode_event
+from stream.dlq.contract import CUT_HEADERS, DEAD_LETTER_HEADERS
 from stream.errors import RejectionError
 from stream.events import OWNED_TOPICS, Change, Reason
 from stream.interest_update import InterestUpdate
-from stream.topics import service_topics
+from stream.topic_specs import service_topics
 from tests.builders import Record
 from tests.schema_rules import Schema, input_breaks, output_breaks
 

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from stream.errors import ConfigurationError
 from stream.kafka_client import client_kwargs, faust_credentials, is_loopback
-from stream.settings import KafkaSettings
+from stream.kafka_settings import KafkaSettings
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from stream.model.judgement import Bounds
 from stream.model.repository import HEAD, load_bundle
 from stream.model.vectors import VectorCache
 from stream.rollout import Role, Rollout, goes_to_challenger
-from stream.settings import ModelSettings, Settings, WindowSettings
+from stream.setting_sections import ModelSettings, WindowSettings
+from stream.settings import Settings
 from tests.fakes_model import SteppedClock
 from tests.toy_repository import write_toy_repository
 

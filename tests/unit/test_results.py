@@ -10,7 +10,7 @@ from stream.publisher import Result
 from stream.results import Answer, ResultBuilder, ResultRules
 from stream.rollout import ModelNames
 from stream.score_record import ScoreRecord
-from stream.settings import ScoreSettings
+from stream.setting_sections import ScoreSettings
 from stream.state import UserState
 from tests.builders import NOW_MS
 from tests.unit.test_interest_update import bundle, floats

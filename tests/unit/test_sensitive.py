@@ -12,7 +12,7 @@ from stream.events import TEXTS_TOPIC, Change, Item, Outcome
 from stream.privacy import PrivacyRules
 from stream.render import category_hash
 from stream.sensitive import DEFAULT_LIST, NOTHING_SENSITIVE, read_list, withhold
-from stream.settings import SensitiveSettings
+from stream.setting_sections import SensitiveSettings
 from tests.builders import TEA, decoded, event_value, item
 from tests.unit.ads_builders import INTERESTS, campaign, cheese, decided, reasons, wine
 from tests.unit.test_bad_inputs import folder, record

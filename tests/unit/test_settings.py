@@ -10,16 +10,9 @@ from pydantic import ValidationError
 from stream.errors import ConfigurationError
 from stream.fold import ERASED_MARKER_MS
 from stream.kafka_client import group_instance_id
-from stream.settings import (
-    PREFIX,
-    KafkaSettings,
-    PrivacySettings,
-    Settings,
-    WindowSettings,
-    known_variables,
-    load_settings,
-    settings_in_force,
-)
+from stream.kafka_settings import KafkaSettings
+from stream.setting_sections import PrivacySettings, WindowSettings
+from stream.settings import PREFIX, Settings, known_variables, load_settings, settings_in_force
 from stream.topic_limits import TopicLimits
 from stream.window import DAY_MS, WindowPolicy
 

@@ -11,7 +11,7 @@ from stream.errors import StateVersionError
 from stream.exposure import MAX_EXPOSURES, Exposures
 from stream.profile import HALF_LIVES_DAYS, MAX_CATEGORIES, Profile
 from stream.recent import MAX_RECENT_IDS, RecentIds
-from stream.settings import WindowSettings
+from stream.setting_sections import WindowSettings
 from stream.state import (
     ENCODING_VERSION,
     MAX_STATE_BYTES,

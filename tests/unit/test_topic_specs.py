@@ -4,7 +4,8 @@ import pytest
 
 from stream.errors import ConfigurationError, PartitionMismatchError
 from stream.topic_limits import TopicLimits, bound, fits
-from stream.topics import TopicSpec, partition_problems, service_topics
+from stream.topic_specs import TopicSpec, service_topics
+from stream.topics import partition_problems
 
 
 def by_name(specs: tuple[TopicSpec, ...]) -> dict[str, TopicSpec]:

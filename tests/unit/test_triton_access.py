@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from stream.errors import ConfigurationError
 from stream.model.access import OPEN, triton_access
-from stream.settings import ModelSettings
+from stream.setting_sections import ModelSettings
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaConnectionError
 from stream.assignment import Assignment, AssignmentParts
 from stream.metrics import Metrics
 from stream.partitioner import partitioner
-from stream.settings import WatchdogSettings
+from stream.setting_sections import WatchdogSettings
 from stream.stall import Place, Position
 from stream.stores.memory import MemoryStore
 from stream.watchdog import NoPartitionsError, Watchdog, WatchdogParts, WorkerStalledError
