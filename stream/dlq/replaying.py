@@ -10,14 +10,18 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from stream.dead_letter import ATTEMPT_HEADER, LETTER_HEADER, MARKER_HEADER, TIMESTAMP_HEADER
+from stream.dead_letter import (
+    ATTEMPT_HEADER,
+    LETTER_HEADER,
+    MARKER_HEADER,
+    REDACTED_HEADER,
+    TIMESTAMP_HEADER,
+)
 from stream.dlq.letters import UNKNOWN, Letter, Place
 from stream.dlq.show import escaped
 from stream.events import OWNED_TOPICS
 from stream.partitioner import Partitioner
 
-#: Written with their personal data taken out.
-_REDACTED_REASON: Final = "pii_in_id"
 _MAX_TIMESTAMP_DIGITS: Final = 15
 
 
@@ -64,7 +68,7 @@ def _damage(letter: Letter) -> str | None:
         return f"from {letter.topic}, which is no input of this service"
     if letter.is_cut:
         return "cut: only the start of the key or value was kept, so the producer must send them anew"
-    if letter.reason == _REDACTED_REASON:
+    if REDACTED_HEADER in letter.headers:
         return "redacted: their personal data was taken out, so the producer must send them anew"
     return None
 

@@ -313,6 +313,7 @@ def test_in_virtual_time_a_record_keeps_its_time() -> None:
         (letter("2:16"), "replayed already (--again sends them once more)"),
         (letter(value=b"x" * 70_000), "cut: only the start of the key or value was kept, so the producer must send them anew"),
         (letter(reason="pii_in_id"), "redacted: their personal data was taken out, so the producer must send them anew"),
+        (letter(reason="json", key=b"jane@example.com"), "redacted: their personal data was taken out, so the producer must send them anew"),
         (letter(headers=[("interestflow.attempt", b"5")]), "rejected 5 times or more (--max-attempts)"),
         (letter(headers=[("interestflow.attempt", b"4")]), None),
         (letter(topic="payments"), "from payments, which is no input of this service"),
