@@ -14,6 +14,7 @@ from stream.erasure.report import Found, Place, Report, topic_place
 from stream.erasure.search import newest_timestamp, search_topic, stored_on_disk, tombstone_after
 from stream.errors import TransientError
 from stream.events import BEHAVIOUR_TOPICS, CAMPAIGNS_TOPIC, CONTROL_TOPIC, TEXTS_TOPIC
+from stream.foreign_headers import read_foreign_headers
 from stream.kafka_client import client_kwargs, settings_topics
 from stream.partitioner import partitioner
 from stream.settings import Settings
@@ -40,6 +41,7 @@ async def erase(options: EraseOptions, settings: Settings, clock: Clock) -> Repo
     home = partitioner(kafka.partitioner, kafka.partitions)(user)
     changelog = TopicPartition(changelog_topic(settings.app_id, USER_BEHAVIOUR), home)
     requested_ms = clock.wall_ms()
+    undo = read_foreign_headers()  # inputs may have any, and the search reads them all
     try:
         ends = await true_end_offsets(kafka.bootstrap_servers, [changelog], client_kwargs=kwargs)
         await _request(user, home, settings)
@@ -51,6 +53,8 @@ async def erase(options: EraseOptions, settings: Settings, clock: Clock) -> Repo
             f"the Kafka at {kafka.bootstrap_servers} can't be used ({error!r}): check that it runs and that the topics "
             "exist, then run the command again; an erasure may be asked for twice"
         ) from error
+    finally:
+        undo()
     secret = settings.privacy_rules().marker_secret
     return Report(marker_key(user, secret)[1:].hex(), requested_ms, carried_out, tuple(places))
 

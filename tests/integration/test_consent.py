@@ -45,7 +45,13 @@ def _says(user: str, later_ms: int = 0, **fields: Any) -> Fed:
 
 
 def _buys(user: str, number: int) -> Fed:
-    item = {"item_id": "1", "item_name": "brie", "item_category": "deli", "item_category2": "cheese"}
+    item = {
+        "item_id": "1",
+        "item_name": "brie",
+        "item_category": "deli",
+        "item_category2": "cheese",
+        "price": 3.5,
+    }
     event = {
         "event_id": f"{user}-{number}",
         "event_type": "purchase",
