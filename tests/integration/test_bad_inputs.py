@@ -14,8 +14,8 @@ from stream.dead_letter import REASON_HEADER, REDACTED_HEADER
 from stream.embedded.ports import free_ports
 from stream.erasure.marker import is_marker_key
 from stream.events import CAMPAIGNS_TOPIC, CLICK_TOPIC, CONTROL_TOPIC, DEAD_LETTER_TOPIC, UPDATES_TOPIC
+from stream.foreign_headers import read_foreign_headers
 from stream.ingest import HOP_HEADER
-from stream.lenient_headers import install_lenient_headers
 from stream.partitioner import partitioner
 from stream.state import decode_state
 from tests.bad_inputs import COMPOSED, DECOMPOSED, MENDED, NAMES_A_PERSON, REJECTED, UNCHANGING
@@ -36,11 +36,11 @@ Outcomes = Counter[tuple[str, str]]
 
 
 @pytest.fixture(autouse=True)
-def lenient() -> Iterator[None]:
+def foreign_headers() -> Iterator[None]:
     """This process reads the hostile records, too."""
-    uninstall = install_lenient_headers()
+    undo = read_foreign_headers()
     yield
-    uninstall()
+    undo()
 
 
 def of_one_user() -> tuple[list[Record], Outcomes]:
