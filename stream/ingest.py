@@ -182,7 +182,8 @@ class Folder:
         if user not in draft.touched:
             draft.touched[user] = state
             draft.appended[user] = appended_ms(record, virtual_time=self._rules.virtual_time)
-        change = decoded.change or self._loose_change(draft, decoded.event, state)
+        loose = self._loose_change(draft, decoded.event, state)
+        change = decoded.change or loose
         return (Outcome.NORMALISED, change) if change else _AS_IT_CAME
 
     def _loose_change(self, draft: Draft, event: BehaviourEvent, state: UserState) -> Change:

@@ -1,10 +1,12 @@
 """Looks at the group's committed offsets all through a run."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from benchmarks.chaos.progress import Progress
@@ -18,29 +20,40 @@ _clock = SystemClock()
 
 
 async def watch(bootstrap_servers: str, group: str, progress: Progress) -> None:
-    """Look until cancelled; a broker that is away is asked again."""
-    tps = [TopicPartition(topic, number) for topic in BEHAVIOUR_TOPICS for number in range(PARTITIONS)]
+    """Look until cancelled; a broker that is away is asked again, by new clients."""
     while True:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False
-        )
-        with suppress(KafkaError, TimeoutError):
-            try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    await consumer.start()
-                consumer.assign(tps)
+        # Neither is a member of the group: a member that lost its coordinator can wait for it as it is closed.
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
+        try:
+            with suppress(KafkaError, OSError, TimeoutError):
+                await _answer(admin.start())
+                await _answer(consumer.start())
                 while True:
-                    async with asyncio.timeout(_ANSWER_SECONDS):
-                        ends = await consumer.end_offsets(tps)
-                        committed = dict(
-                            zip(tps, await asyncio.gather(*map(consumer.committed, tps)), strict=True)
-                        )
-                    now = _clock.monotonic_seconds()
-                    progress.look(now, {tp: offset or 0 for tp, offset in committed.items()}, ends)
+                    await _look(admin, consumer, group, progress)
                     await asyncio.sleep(_LOOK_SECONDS)
-            finally:
-                # A client that lost its broker in the middle of a request may wait for the answer as it stops.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_ANSWER_SECONDS):
-                        await consumer.stop()
+        finally:
+            for closing in (admin.close(), consumer.stop()):
+                with suppress(KafkaError, OSError, TimeoutError):
+                    await _answer(closing)
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _look(
+    admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group: str, progress: Progress
+) -> None:
+    tps = [TopicPartition(topic, number) for topic in BEHAVIOUR_TOPICS for number in range(PARTITIONS)]
+    ends = await _answer(consumer.end_offsets(tps))
+    committed = await _answer(admin.list_consumer_group_offsets(group))
+    offsets = {tp: max(told.offset, 0) for tp, told in committed.items() if tp in ends}
+    progress.look(_clock.monotonic_seconds(), offsets, ends)
+
+
+async def _answer(asked: Coroutine[Any, Any, Any]) -> Any:
+    """What a client answers; it is given up, not waited for, if it takes too long."""
+    task = asyncio.ensure_future(asked)
+    done, _ = await asyncio.wait({task}, timeout=_ANSWER_SECONDS)
+    if not done:
+        task.cancel()
+        raise TimeoutError
+    return task.result()

@@ -363,13 +363,13 @@ async def test_row_32_what_has_no_step_before_it_is_taken_and_counted() -> None:
     fold = folder()
 
     await fold.fold(
-        record(0, event_value(event_id="e0", event_type="purchase", items=[{**TEA, "price": 1}])),
+        record(0, event_value(event_id="e0", event_type="purchase")),
         record(1, event_value(event_id="e1", event_type="ad_click", ad={"cid": "never-shown"})),
         record(2, event_value(event_id="e2", event_type="view_item")),
         record(3, event_value(event_id="e3", event_type="purchase", items=[{**TEA, "price": 1}])),
     )
 
-    assert fold.outcomes() == {("accepted", ""): 4}
+    assert fold.outcomes() == {("normalised", "no_price"): 1, ("accepted", ""): 3}
     loose = [
         fold.metrics.unattributed.labels(CLICK_TOPIC, step)._value.get()
         for step in ("purchase_without_view", "click_without_impression")
