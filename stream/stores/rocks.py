@@ -6,7 +6,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from rocksdict import AccessType, DbClosedError, Options, Rdict, WriteBatch
+from rocksdict import (
+    AccessType,
+    BottommostLevelCompaction,
+    CompactOptions,
+    DbClosedError,
+    Options,
+    Rdict,
+    WriteBatch,
+)
 
 from stream.stores.backend import Item
 
@@ -14,6 +22,7 @@ from stream.stores.backend import Item
 _ITEM: Final = b"i"
 _OFFSET_KEY: Final = b"o"
 _COUNT_KEY: Final = b"n"
+_PURGED_KEY: Final = b"p"
 _NUMBER_BYTES: Final = 8
 
 
@@ -43,7 +52,7 @@ class RocksStore:
         database = self._databases.get(partition)
         if database is None:
             path = self._directory / str(partition)
-            database = self._databases[partition] = Rdict(str(path), Options(raw_mode=True))
+            database = self._databases[partition] = Rdict(str(path), _options())
         return database
 
     def _held(self, partition: int) -> Rdict | None:
@@ -111,7 +120,11 @@ class RocksStore:
         with suppress(DbClosedError):  # the partition went meanwhile, and its files with it
             database.flush()  # the write-ahead log goes with it
             for key in keys:
-                database.compact_range(_ITEM + key, _ITEM + key + b"\0")
+                database.compact_range(_ITEM + key, _ITEM + key + b"\0", _rewriting())
+            # The list of files names the first and last key of each, and is written anew before the next change only.
+            for _ in range(2):
+                database.put(_PURGED_KEY, b"")
+                database.flush()
 
     def persisted_offset(self, partition: int) -> int | None:
         """The last changelog offset stored, or None."""
@@ -124,6 +137,20 @@ class RocksStore:
         for database in self._databases.values():
             database.close()
         self._databases.clear()
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    # With each change of the files; by default their list only grows, and keeps the keys of those that are gone.
+    options.set_max_manifest_file_size(1)
+    return options
+
+
+def _rewriting() -> CompactOptions:
+    """Also the lowest level: else RocksDB may move a file as it is, with the deleted key in it."""
+    options = CompactOptions()
+    options.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+    return options
 
 
 def holds_key(path: Path, key: bytes) -> bool:

@@ -285,5 +285,22 @@ def test_rocksdb_has_nothing_of_a_purged_key_in_its_files(
     assert not holds_key(tmp_path / "state" / "0", b"a")
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+def test_rocksdb_has_not_even_the_key_of_what_was_purged(
+    reopen: Callable[[], RocksStore], tmp_path: Path, *, flushed: bool
+) -> None:
+    """Also when the deletion itself is all that a file holds of it."""
+    store = reopen()
+    store.put_batch(0, [(b"person-to-forget", b"1"), (b"other", b"2")], 0)
+    if flushed:
+        store.purge(0, [])
+    store.put_batch(0, [(b"person-to-forget", None)], 1)
+
+    store.purge(0, [b"person-to-forget"])
+
+    assert _files_with(tmp_path / "state", b"person-to-forget") == []
+    assert _files_with(tmp_path / "state", b"other")
+
+
 def _files_with(directory: Path, words: bytes) -> list[str]:
     return [path.name for path in directory.rglob("*") if path.is_file() and words in path.read_bytes()]
