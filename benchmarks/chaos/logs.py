@@ -109,7 +109,7 @@ async def _add_partitions(servers: str) -> None:
 CASES: Final[Mapping[str, Case]] = {
     "changelog compacted": Case(_nothing, ""),
     "changelog emptied, store wiped": Case(_empty_changelog, "changelog"),
-    "changelog emptied, store kept": Case(_empty_changelog, "changelog", kept=True),
+    "changelog emptied, store kept": Case(_empty_changelog, "", kept=True),
     "input topic recreated": Case(_recreate_input, "recreated or truncated"),
     "partition count changed": Case(_add_partitions, "partition counts differ"),
 }
@@ -146,12 +146,20 @@ async def _lived_through(run: Run, case: Case) -> tuple[Ending, list[str], dict[
                 await fleet.ready(load)
                 await load.committed(5_000 if run.short else 30_000)
                 await load.caught_up()
+            users = await _users(worker)
             await asyncio.to_thread(worker.end, signal.SIGTERM)
             await case.change(servers)
             ending = await _next_life(worker)
+            if case.kept:  # Kafka has nothing to be compared with
+                held = await _users(worker)
+                return ending, [] if held == users else [f"{held} of {users} users are left"], {}
             if case.told:
                 return ending, _judged(case, ending, worker.log), {}
             return await _gone_on(ending, load, worker)
+
+
+async def _users(worker: WorkerProcess) -> int:
+    return int((await asyncio.to_thread(worker.scrape)).get("interestflow_users", 0))
 
 
 async def _gone_on(
