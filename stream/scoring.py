@@ -241,5 +241,6 @@ class Scoring:
             again = self._settings.retry_seconds if user in unscored else None
             self._parts.due.done(user, now, retry_in_seconds=again)
             stored = self._parts.scores.get(user.partition, user.key)
-            if again is None and stored is not None:
-                self._reviews.plan(Review(peek_review(stored), user.partition, user.key))
+            if again is None:  # a user without a record was forgotten, and his review with him
+                at_ms = 0 if stored is None else peek_review(stored)
+                self._reviews.plan(Review(at_ms, user.partition, user.key))

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -198,7 +198,11 @@ def test_without_a_worker_the_report_says_that_nothing_was_done(
 
 @pytest.mark.kafka
 def test_g12_after_the_promised_time_no_file_of_any_store_or_topic_holds_the_user(
-    fast_node: KafkaNode, triton: BundledTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fast_node: KafkaNode,
+    triton: BundledTriton,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
 ) -> None:
     broker = Broker("kafka", fast_node.bootstrap_servers)
     _create_impatient_topics(broker)
@@ -211,12 +215,17 @@ def test_g12_after_the_promised_time_no_file_of_any_store_or_topic_holds_the_use
             lambda samples: samples["interestflow_ready"] == 1
         )  # or its input is gone before it reads
         asyncio.run(produce(broker.bootstrap_servers, first))
-        worker.until(lambda samples: _idle(samples, len(first)))
-        held = _files_that_name_the_user(stores)
+        samples = worker.until(lambda samples: _idle(samples, len(first)))
+        record_property("events_in", len(first))
+        record_property("lost", len(first) - int(total(samples, "events")))
+        held, asked_ms = _files_that_name_the_user(stores), SystemClock().wall_ms()
         code, report = _erase(worker, tmp_path / "report.json", monkeypatch)
         deadline_ms = report["gone_by_ms"]
         left = _until_gone(broker, stores, deadline_ms)
         worker.end(signal.SIGTERM)
+    record_property("files_with_the_user_before", len(held))
+    record_property("files_with_the_user_after", len(left))
+    record_property("promised_seconds", ((deadline_ms or asked_ms) - asked_ms) // 1000)
 
     assert held, "the search would find nothing whatever is there"
     assert (code, report["complete"]) == (0, True)
