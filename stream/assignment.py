@@ -1,7 +1,7 @@
 """The partitions that a worker holds: where delivery of them starts, and what a rebalance asks of FOLD and SCORE."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import structlog
@@ -13,6 +13,7 @@ from stream.events import BEHAVIOUR_TOPICS
 from stream.metrics import Metrics
 from stream.partitioner import Partitioner
 from stream.scoring import Scoring
+from stream.sender import SETTLE_SECONDS
 from stream.sources import check_changelog, check_homes, highest_applied, safe_positions
 from stream.stores.backend import PartitionStore
 
@@ -31,6 +32,8 @@ class AssignmentParts(NamedTuple):
     source_epoch: int
     metrics: Metrics
     failed: Callable[[BaseException], None]
+    settle: Callable[[float], Awaitable[None]]
+    """Waits for sends under way; see ``stream.sender.BatchSender``."""
 
 
 class Assignment:
@@ -96,6 +99,7 @@ class Assignment:
         log.info("partitions_assigned", partitions=sorted(partitions))
 
     async def revoked(self) -> None:
-        """Partitions are going: send what is in hand."""
+        """Partitions are going: send what is in hand, and let nothing be under way when the next owner begins."""
         if self.scoring is not None:
             await self.scoring.drain()
+        await self._parts.settle(SETTLE_SECONDS)

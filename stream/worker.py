@@ -93,9 +93,10 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.assignment = Assignment(
             AssignmentParts(
-                self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed
+                self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed,
+                self.sender.settle,
             )
-        )
+        )  # fmt: skip
         read_foreign_headers()
         self._end_offsets: EndOffsets = self._true_ends if kafka.broker == "tansu" else latest_offsets
         if kafka.broker == "tansu":
@@ -215,6 +216,7 @@ class Worker:
             await self.watchdog.stop()
         if self.score_service is not None:
             await self.score_service.stop()
+        await self.sender.stop()  # before the group is left, so that nothing follows the next owner's
         if self.app is not None:
             try:
                 async with asyncio.timeout(_STOP_SECONDS):
@@ -223,7 +225,6 @@ class Worker:
                 log.warning("app_stop_timed_out", seconds=_STOP_SECONDS)
         if self._text_reader is not None:
             await self._text_reader.stop()
-        await self.sender.stop()
         await self.health.stop()
         self.behaviour.close()
         self.scores.close()
