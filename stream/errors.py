@@ -17,6 +17,7 @@
         ├── SourceRewoundError      an input log ends below what was already applied
         ├── ChangelogRewoundError, ChangelogTruncatedError  a kept store can't be brought up to date (stream.sources)
         ├── WorkerStalledError      work is there and nothing gets on (stream.watchdog)
+        ├── SeatTakenError          another worker has this one's static id (stream.static_member)
         ├── NoPartitionsError       more workers than partitions (stream.watchdog)
         ├── DeadLetterLimitError    almost everything of a topic is rejected
         ├── StateVersionError       state written by a version that we can't read
