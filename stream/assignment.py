@@ -8,6 +8,7 @@ import structlog
 from faust.types import TP
 
 from stream.app import USER_SCORES, StreamApp, changelog_topic
+from stream.embedded.one_worker import OneWorker
 from stream.errors import FatalError
 from stream.events import BEHAVIOUR_TOPICS
 from stream.metrics import Metrics
@@ -34,6 +35,8 @@ class AssignmentParts(NamedTuple):
     failed: Callable[[BaseException], None]
     settle: Callable[[float], Awaitable[None]]
     """Waits for sends under way; see ``stream.sender.BatchSender``."""
+    only: OneWorker | None = None
+    """Of a broker that is for one worker."""
 
 
 class Assignment:
@@ -91,6 +94,12 @@ class Assignment:
 
     def rebalance_ended(self, partitions: set[int]) -> None:
         """State is complete for these partitions: their users are scored."""
+        if self._parts.only is not None:
+            try:
+                self._parts.only.given(partitions)
+            except FatalError as error:
+                self._parts.failed(error)
+                return
         self.partitions = frozenset(partitions)
         for topic in BEHAVIOUR_TOPICS:
             self._parts.metrics.partitions.labels(topic).set(len(partitions))

@@ -10,7 +10,7 @@
     │   ├── OffsetsUnknownError     the broker does not tell a group's offsets (stream.offsets)
     │   └── TopicMissingError, ReadingStalledError   a compacted topic can't be read now (stream.compacted)
     └── FatalError              stop the process; the message says what to change
-        ├── ConfigurationError      settings, topics or files that don't fit
+        ├── ConfigurationError      settings, topics or files that don't fit (SecondWorkerError: stream.embedded)
         ├── PartitionMismatchError  co-partitioned topics differ
         ├── PartitionCountChangedError  users live on other partitions than their keys say (stream.sources)
         ├── SendFailedError         a broker refuses a record for good (stream.sender)

@@ -13,6 +13,7 @@ from stream.clock import StreamTime, SystemClock
 from stream.collector import settle_collector
 from stream.compacted import CompactedTopicReader, EndOffsets, latest_offsets
 from stream.due import DueUsers
+from stream.embedded.one_worker import OneWorker
 from stream.embedded.tansu_fetch import install_short_fetches
 from stream.embedded.tansu_highwater import install_tansu_highwater, true_end_offsets
 from stream.errors import FatalError
@@ -94,7 +95,7 @@ class Worker:
         self.assignment = Assignment(
             AssignmentParts(
                 self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed,
-                self.sender.settle,
+                self.sender.settle, OneWorker(kafka.partitions) if kafka.broker == "tansu" else None,
             )
         )  # fmt: skip
         read_foreign_headers()
