@@ -36,6 +36,7 @@ from stream.texts import TextCatalog
 from stream.topics import require_topics
 from stream.version import app_version
 from stream.watchdog import Watchdog, WatchdogParts
+from stream.withdrawing import build_withdrawing, due_withdrawals
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +61,11 @@ class Worker:
             linger_ms=kafka.linger_ms,
             idempotent=kafka.broker == "kafka",
         )
-        self.due = DueUsers(settings.score.min_interval_seconds)
+        self.due = (
+            DueUsers(settings.score.min_interval_seconds)
+            if settings.model.enabled
+            else due_withdrawals(settings, self.behaviour, self.time.now_ms)
+        )
         self.pace = ScorePace(settings.score.busy_share)
         self.texts = TextCatalog(kafka.partitions)
         self.partition_of = partitioner(kafka.partitioner, kafka.partitions)
@@ -139,6 +144,10 @@ class Worker:
             self.score_service = self._build_scoring()
             self.assignment.scoring = self.score_service.scoring
             await self.score_service.start()
+        else:
+            self.assignment.scoring = build_withdrawing(
+                self.settings, self._shared_parts(), self._generation, self._failed
+            )
         hooks = AppHooks(
             fold=self.folder.fold,
             check_positions=self.assignment.check_positions,
@@ -167,11 +176,15 @@ class Worker:
         self.watchdog.start()
 
     def _build_scoring(self) -> ScoreService:
-        parts = SharedParts(
+        return ScoreService(
+            self.settings, self._shared_parts(), self._generation, self._failed, self._end_offsets
+        )
+
+    def _shared_parts(self) -> SharedParts:
+        return SharedParts(
             self.behaviour, self.scores, self.sender, self.due, self.pace, self.texts, self.time, self.clock,
             self.metrics, self.folder.burial,
         )  # fmt: skip
-        return ScoreService(self.settings, parts, self._generation, self._failed, self._end_offsets)
 
     def _open_store(self, table: str) -> PartitionStore:
         store = self.settings.store
@@ -217,6 +230,8 @@ class Worker:
             await self.watchdog.stop()
         if self.score_service is not None:
             await self.score_service.stop()
+        elif self.assignment.scoring is not None:
+            await self.assignment.scoring.stop()
         await self.sender.stop()  # before the group is left, so that nothing follows the next owner's
         if self.app is not None:
             try:
