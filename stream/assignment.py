@@ -1,18 +1,20 @@
 """The partitions that a worker holds: where delivery of them starts, and what a rebalance asks of FOLD and SCORE."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import structlog
 from faust.types import TP
 
 from stream.app import USER_SCORES, StreamApp, changelog_topic
+from stream.embedded.one_worker import OneWorker
 from stream.errors import FatalError
 from stream.events import BEHAVIOUR_TOPICS
 from stream.metrics import Metrics
 from stream.partitioner import Partitioner
 from stream.scoring import Scoring
+from stream.sender import SETTLE_SECONDS
 from stream.sources import check_changelog, check_homes, highest_applied, safe_positions
 from stream.stores.backend import PartitionStore
 
@@ -31,6 +33,10 @@ class AssignmentParts(NamedTuple):
     source_epoch: int
     metrics: Metrics
     failed: Callable[[BaseException], None]
+    settle: Callable[[float], Awaitable[None]]
+    """Waits for sends under way; see ``stream.sender.BatchSender``."""
+    only: OneWorker | None = None
+    """Of a broker that is for one worker."""
 
 
 class Assignment:
@@ -88,6 +94,12 @@ class Assignment:
 
     def rebalance_ended(self, partitions: set[int]) -> None:
         """State is complete for these partitions: their users are scored."""
+        if self._parts.only is not None:
+            try:
+                self._parts.only.given(partitions)
+            except FatalError as error:
+                self._parts.failed(error)
+                return
         self.partitions = frozenset(partitions)
         for topic in BEHAVIOUR_TOPICS:
             self._parts.metrics.partitions.labels(topic).set(len(partitions))
@@ -96,6 +108,7 @@ class Assignment:
         log.info("partitions_assigned", partitions=sorted(partitions))
 
     async def revoked(self) -> None:
-        """Partitions are going: send what is in hand."""
+        """Partitions are going: send what is in hand, and let nothing be under way when the next owner begins."""
         if self.scoring is not None:
             await self.scoring.drain()
+        await self._parts.settle(SETTLE_SECONDS)

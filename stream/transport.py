@@ -26,6 +26,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from stream.static_member import StaticMemberThread
+
 #: Checks the positions that delivery is about to start from and gives those to use instead.
 PositionCheck = Callable[[Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
 #: Checks changelog partitions, given their beginnings and ends, before tables are recovered from them.
@@ -73,6 +75,9 @@ class BundleConsumer(driver.Consumer):
         self._held: set[TP] = set()
         self._sought = False
         self._released = False
+
+    def _new_consumer_thread(self) -> StaticMemberThread:
+        return StaticMemberThread(self, loop=self.loop, beacon=self.beacon)
 
     def _is_input(self, tp: TP) -> bool:
         return tp.topic in self.settings.topics

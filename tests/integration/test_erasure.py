@@ -182,6 +182,33 @@ def test_a_user_is_erased_and_buried_and_stragglers_stay_out_over_a_restart(
     assert _SEARCHED.encode() not in texts.values()
 
 
+def test_an_erasure_is_completed_by_a_worker_without_a_model(
+    broker: Broker, triton: BundledTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores and updates are there from when it had one."""
+    asyncio.run(recreate_topics(broker, _APP))
+    first = [event for user in (_USER, *_OTHERS[:3]) for event in _life(user)]
+
+    with _worker(tmp_path, broker, triton) as worker:
+        asyncio.run(produce(broker.bootstrap_servers, first))
+        worker.until(lambda samples: _idle(samples, len(first)))
+        worker.end(signal.SIGTERM)
+        before = asyncio.run(read_topic(broker.bootstrap_servers, UPDATES_TOPIC, PARTITIONS))
+        worker.environment["INTERESTFLOW_MODEL__ENABLED"] = "false"
+        worker.start()
+        worker.until(lambda samples: samples["interestflow_ready"] == 1)
+        code, report = _erase(worker, tmp_path / "report.json", monkeypatch)
+        ended = worker.end(signal.SIGTERM)
+
+    assert _USER.encode() in latest_by_key(before)
+    assert (code, ended) == (0, 0)
+    assert (report["carried_out"], report["complete"]) == (True, True)
+    for topic in (UPDATES_TOPIC, f"{_APP}-user-behaviour-changelog", f"{_APP}-user-scores-changelog"):
+        latest = latest_by_key(asyncio.run(read_topic(broker.bootstrap_servers, topic, PARTITIONS)))
+        assert _USER.encode() not in latest
+        assert _OTHERS[0].encode() in latest
+
+
 def test_without_a_worker_the_report_says_that_nothing_was_done(
     broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,33 @@ def test_a_static_member_that_restarts_moves_no_partitions(kafka: Broker, worker
     assert "interestflow_changelog_records_read_back_total|user-behaviour" not in first.scrape()
 
 
+@pytest.mark.parametrize("fault", ["none", "frozen"])
+def test_of_two_workers_with_one_static_id_the_first_ends_by_name_and_every_event_counts_once(
+    kafka: Broker, workers: Workers, fault: str
+) -> None:
+    """Also if the first is frozen while the second takes its seat, and finds it taken when it wakes."""
+    fed = events(3000)
+    static = {"KAFKA__STATIC_MEMBERSHIP": "true", "KAFKA__SESSION_TIMEOUT_SECONDS": "45"}
+    asyncio.run(produce(kafka.bootstrap_servers, fed[:1000]))
+    first = workers.start(KAFKA__GROUP_INSTANCE_ID="worker-0", **static)
+    until_held(first, 4)
+    asyncio.run(produce(kafka.bootstrap_servers, fed[1000:2000]))
+    if fault == "frozen":
+        first.send_signal(signal.SIGSTOP)
+
+    second = workers.start(KAFKA__GROUP_INSTANCE_ID="worker-0", **static)
+    until_held(second, 4)
+    first.send_signal(signal.SIGCONT)
+    code = first.wait()
+    asyncio.run(produce(kafka.bootstrap_servers, fed[2000:]))
+
+    assert code == 3, first.log[-3000:]
+    assert "as the static member 'worker-0' and has this one's partitions now" in first.log.splitlines()[-1]
+    assert _wait_for_states(kafka, fed)
+    assert rebalances_of(second) == 1
+    assert second.end(signal.SIGTERM) == 0
+
+
 def partitions_of(worker: WorkerProcess) -> list[int]:
     """What its log said last of its partitions."""
     lines = [line for line in worker.log.splitlines() if '"partitions_assigned"' in line]

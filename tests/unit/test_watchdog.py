@@ -13,7 +13,7 @@ from stream.setting_sections import WatchdogSettings
 from stream.stall import Place, Position
 from stream.stores.memory import MemoryStore
 from stream.watchdog import NoPartitionsError, Watchdog, WatchdogParts, WorkerStalledError
-from tests.builders import FrozenClock
+from tests.builders import FakeSender, FrozenClock
 
 CLICK, BROWSE = ("behaviour.click", 1), ("behaviour.browse", 1)
 
@@ -71,9 +71,10 @@ class Watched:
         self.app, self.offsets, self.scoring = ToldApp(), ToldOffsets(), ToldScoring()
         assignment: Any = Assignment(
             AssignmentParts(
-                MemoryStore(), MemoryStore(), partitioner("murmur2", 4), 0, self.metrics, self.ended.append
+                MemoryStore(), MemoryStore(), partitioner("murmur2", 4), 0, self.metrics, self.ended.append,
+                FakeSender().settle,
             )
-        )
+        )  # fmt: skip
         assignment.app, assignment.scoring = self.app, self.scoring
         self.assignment: Assignment = assignment
         parts = WatchdogParts(assignment, self.offsets, 4, self.clock, self.metrics, self.ended.append)
