@@ -28,8 +28,9 @@ from faust.types.tuples import ConsumerMessage
 
 #: Checks the positions that delivery is about to start from and gives those to use instead.
 PositionCheck = Callable[[Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
-#: Checks changelog partitions, given their beginnings and ends, before tables are recovered from them.
-ChangelogCheck = Callable[[Mapping[TP, int], Mapping[TP, int]], None]
+#: Checks changelog partitions, given their beginnings and ends, before tables are recovered from them; gives those
+#: whose beginning is to be committed: what was before is known to be nothing.
+ChangelogCheck = Callable[[Mapping[TP, int], Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
 Records = list[ConsumerRecord[bytes, bytes]]
 
 
@@ -202,7 +203,8 @@ class BundleConsumer(driver.Consumer):
         changelogs = [tp for tp in tps if not self._is_input(tp)]
         if changelogs:
             beginnings = await self.earliest_offsets(*changelogs)
-            self.settings.check_changelogs(beginnings, ends)
+            if known := await self.settings.check_changelogs(beginnings, ends):
+                await self._commit(known)
         return ends
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:

@@ -91,13 +91,14 @@ class Worker:
         self._failure: BaseException | None = None
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._end_offsets: EndOffsets = self._true_ends if kafka.broker == "tansu" else latest_offsets
         self.assignment = Assignment(
             AssignmentParts(
-                self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed
+                self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed,
+                GroupOffsets(settings.app_id, client_kwargs(kafka), self._end_offsets).positions_once,
             )
-        )
+        )  # fmt: skip
         read_foreign_headers()
-        self._end_offsets: EndOffsets = self._true_ends if kafka.broker == "tansu" else latest_offsets
         if kafka.broker == "tansu":
             install_tansu_highwater(kafka.bootstrap_servers, client_kwargs=client_kwargs(kafka))
             install_short_fetches()

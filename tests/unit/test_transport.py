@@ -129,6 +129,7 @@ class Delivery:
         self.seen = Seen()
         self.checked: list[dict[TP, int]] = []
         self.checked_changelogs: list[tuple[dict[TP, int], dict[TP, int]]] = []
+        self.known_beginnings: dict[TP, int] = {}
         self.check: Callable[[Mapping[TP, int]], Mapping[TP, int]] = dict
         settings = BundleSettings(
             frozenset({CLICK.topic, BROWSE.topic}),
@@ -154,8 +155,11 @@ class Delivery:
         self.checked.append(dict(positions))
         return self.check(positions)
 
-    def _check_changelogs(self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+    async def _check_changelogs(
+        self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]
+    ) -> Mapping[TP, int]:
         self.checked_changelogs.append((dict(beginnings), dict(ends)))
+        return self.known_beginnings
 
     def assign(self, *tps: TP) -> None:
         """What Faust does on an assignment: everything is paused until recovery is done."""
@@ -749,6 +753,15 @@ async def test_changelogs_are_checked_before_tables_are_recovered_from_them(deli
 
     assert ends == {CHANGELOG: 43}
     assert delivery.checked_changelogs == [({CHANGELOG: 40}, {CHANGELOG: 43})]
+
+
+async def test_beginnings_before_which_nothing_was_are_committed(delivery: Delivery) -> None:
+    delivery.broker.write(CHANGELOG, 40, 41, 42)
+    delivery.known_beginnings = {CHANGELOG: 40}
+
+    await delivery.consumer.highwaters(CHANGELOG)
+
+    assert delivery.broker.committed[CHANGELOG] == 40
 
 
 async def test_a_partition_is_read_to_its_end_only_once_its_bundles_are_committed(delivery: Delivery) -> None:
