@@ -21,6 +21,7 @@ from stream.sources import (
     losses,
     places_of_losses,
     safe_positions,
+    unread,
 )
 from stream.stall import Place, Position
 from stream.stores.backend import PartitionStore
@@ -66,6 +67,7 @@ class Assignment:
         assert self.app is not None
         if not positions:
             return {}
+        log.info("state_recovered")
         ends = await self.app.consumer.highwaters(*positions)
         partitions = {tp.partition for tp in positions}
         applied = {}
@@ -85,10 +87,12 @@ class Assignment:
             Beginnings to be committed: of partitions that lost records of which nothing was ever folded.
         """
         try:
+            to_read = sum(unread(self._persisted(TP(*tp)), beginnings[tp], end) for tp, end in ends.items())
+            log.info("recovery_began", changelog_offsets=to_read)
             cut = [
                 TP(*tp)
                 for tp, end in ends.items()
-                if is_cut(TP(*tp), self._persisted(tp), beginnings[tp], end)
+                if is_cut(TP(*tp), self._persisted(TP(*tp)), beginnings[tp], end)
             ]
             return await self._without_lost(cut, beginnings, ends) if cut else {}
         except FatalError as error:

@@ -92,6 +92,11 @@ def is_cut(tp: TP, persisted: int | None, begin: int, end: int) -> bool:
     return begin > (-1 if persisted is None else persisted) + 1
 
 
+def unread(persisted: int | None, begin: int, end: int) -> int:
+    """Offsets that recovery has yet to read; arguments as of ``is_cut``."""
+    return max(0, end - max(begin, (-1 if persisted is None else persisted) + 1))
+
+
 def check_loss(tp: TP, persisted: int | None, begin: int, end: int, loss: Loss) -> None:
     """Pass if a partition that ``is_cut`` may be recovered from what is left of its changelog.
 

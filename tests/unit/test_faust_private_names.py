@@ -104,7 +104,7 @@ PARAMETERS: list[tuple[Callable[..., Any], list[str]]] = [
     (ThreadDelegateConsumer.highwaters, ["self", "partitions"]),
     (Consumer.resume_partitions, ["self", "tps"]),
     (Consumer.on_partitions_revoked, ["self", "revoked"]),
-    (driver.Consumer._to_message, ["self", "tp", "record"]),
+    (ThreadDelegateConsumer.position, ["self", "tp"]),
     (driver.Consumer._new_consumer_thread, ["self"]),
     (driver.AIOKafkaConsumerThread._highwaters, ["self", "partitions"]),
     (App.on_rebalance_start, ["self"]),
@@ -237,4 +237,24 @@ def test_recovery_reads_the_log_end_through_the_name_that_the_embedded_broker_re
 def test_aiokafka_refuses_to_seek_a_partition_that_is_not_assigned() -> None:
     assert in_order(
         source(SubscriptionState._assigned_state), "if tp_state is None:", "raise IllegalStateError"
+    )
+
+
+def test_recovery_takes_the_offset_of_a_message_for_all_before_it() -> None:
+    text = source(Recovery._slurp_changelogs.fun)
+
+    assert in_order(text, "offset > seen_offset:", "offsets[tp] = offset", "buf.append(event)")
+    assert in_order(text, "len(buf) >= bufsize:", "table.apply_changelog_batch(buf)", "buf.clear()")
+
+
+def test_recovery_goes_on_reading_a_changelog_of_buffer_size_one_only() -> None:
+    assert "self.tp_to_table[tp].recovery_buffer_size == 1" in source(Recovery._restart_recovery.fun)
+
+
+def test_recovery_seeks_changelogs_before_their_flow_is_resumed() -> None:
+    assert in_order(
+        source(Recovery._restart_recovery.fun),
+        "self._seek_offsets",
+        "consumer.resume_partitions",
+        "consumer.resume_flow",
     )

@@ -22,6 +22,7 @@ from stream.sources import (
     losses,
     places_of_losses,
     safe_positions,
+    unread,
 )
 from stream.stall import Position
 from stream.state import UserState, encode_state
@@ -196,6 +197,10 @@ def test_a_changelog_whose_records_were_deleted_before_a_store_had_them_is_cut(
     persisted: int | None, begin: int, end: int
 ) -> None:
     assert is_cut(CHANGELOG_2, persisted, begin, end)
+
+
+def test_what_recovery_has_to_read_begins_after_what_is_held() -> None:
+    assert [unread(None, 0, 90), unread(None, 43, 90), unread(0, 0, 90), unread(89, 0, 90)] == [90, 47, 89, 0]
 
 
 def test_a_changelog_that_ends_before_what_the_store_holds_is_refused_by_name() -> None:
