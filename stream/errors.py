@@ -16,6 +16,7 @@
         ├── SendFailedError         a broker refuses a record for good (stream.sender)
         ├── SourceRewoundError      an input log ends below what was already applied
         ├── ChangelogRewoundError, ChangelogTruncatedError  a kept store can't be brought up to date (stream.sources)
+        ├── ChangelogLostError      the state of a partition is deleted, and no store has it (stream.sources)
         ├── WorkerStalledError      work is there and nothing gets on (stream.watchdog)
         ├── SeatTakenError          another worker has this one's static id (stream.static_member)
         ├── NoPartitionsError       more workers than partitions (stream.watchdog)

@@ -97,14 +97,16 @@ class Worker:
         self._failure: BaseException | None = None
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._end_offsets: EndOffsets = self._true_ends if kafka.broker == "tansu" else latest_offsets
         self.assignment = Assignment(
             AssignmentParts(
                 self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed,
-                self.sender.settle, OneWorker(kafka.partitions) if kafka.broker == "tansu" else None,
+                self.sender.settle,
+                GroupOffsets(settings.app_id, client_kwargs(kafka), self._end_offsets).positions_once,
+                OneWorker(kafka.partitions) if kafka.broker == "tansu" else None,
             )
         )  # fmt: skip
         read_foreign_headers()
-        self._end_offsets: EndOffsets = self._true_ends if kafka.broker == "tansu" else latest_offsets
         if kafka.broker == "tansu":
             install_tansu_highwater(kafka.bootstrap_servers, client_kwargs=client_kwargs(kafka))
             install_short_fetches()

@@ -106,7 +106,7 @@ PARAMETERS: list[tuple[Callable[..., Any], list[str]]] = [
     (ThreadDelegateConsumer.highwaters, ["self", "partitions"]),
     (Consumer.resume_partitions, ["self", "tps"]),
     (Consumer.on_partitions_revoked, ["self", "revoked"]),
-    (driver.Consumer._to_message, ["self", "tp", "record"]),
+    (ThreadDelegateConsumer.position, ["self", "tp"]),
     (driver.Consumer._new_consumer_thread, ["self"]),
     (driver.AIOKafkaConsumerThread.on_partitions_revoked, ["self", "revoked"]),
     (driver.AIOKafkaConsumerThread.on_partitions_assigned, ["self", "assigned", "generation_id"]),
@@ -272,3 +272,23 @@ def test_a_revocation_that_is_cancelled_ends_the_coordination() -> None:
         "failed on_partitions_revoked",
     )
     assert in_order(source(GroupCoordinator._coordination_routine), "except asyncio.CancelledError:", "raise")
+
+
+def test_recovery_takes_the_offset_of_a_message_for_all_before_it() -> None:
+    text = source(Recovery._slurp_changelogs.fun)
+
+    assert in_order(text, "offset > seen_offset:", "offsets[tp] = offset", "buf.append(event)")
+    assert in_order(text, "len(buf) >= bufsize:", "table.apply_changelog_batch(buf)", "buf.clear()")
+
+
+def test_recovery_goes_on_reading_a_changelog_of_buffer_size_one_only() -> None:
+    assert "self.tp_to_table[tp].recovery_buffer_size == 1" in source(Recovery._restart_recovery.fun)
+
+
+def test_recovery_seeks_changelogs_before_their_flow_is_resumed() -> None:
+    assert in_order(
+        source(Recovery._restart_recovery.fun),
+        "self._seek_offsets",
+        "consumer.resume_partitions",
+        "consumer.resume_flow",
+    )

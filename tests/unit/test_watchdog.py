@@ -1,6 +1,6 @@
 """The watchdog over a worker that is told how it stands; only the broker and Faust are stood in for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -42,7 +42,7 @@ class ToldOffsets:
         self.told: dict[Place, Position] = {}
         self.away = False
 
-    async def positions(self, places: list[Place]) -> Mapping[Place, Position]:
+    async def positions(self, places: Sequence[Place]) -> Mapping[Place, Position]:
         if self.away:
             raise KafkaConnectionError("no broker")
         return {place: self.told.get(place, Position(0, 0)) for place in places}
@@ -73,6 +73,7 @@ class Watched:
             AssignmentParts(
                 MemoryStore(), MemoryStore(), partitioner("murmur2", 4), 0, self.metrics, self.ended.append,
                 FakeSender().settle,
+                self.offsets.positions,
             )
         )  # fmt: skip
         assignment.app, assignment.scoring = self.app, self.scoring
