@@ -42,7 +42,7 @@ class Seat(NamedTuple):
     instance_id: str
 
 
-class _StaticHeartbeat_v3(RequestStruct):  # noqa: N801 - named as aiokafka's own
+class _StaticHeartbeat_v3(RequestStruct):  # type: ignore[misc] # noqa: N801 - named as aiokafka's, which has no types
     API_KEY = 12
     API_VERSION = 3
     RESPONSE_TYPE = HeartbeatResponse_v1  # the same fields
@@ -54,7 +54,7 @@ class _StaticHeartbeat_v3(RequestStruct):  # noqa: N801 - named as aiokafka's ow
     )
 
 
-class StaticHeartbeat(Request[_StaticHeartbeat_v3]):
+class StaticHeartbeat(Request[_StaticHeartbeat_v3]):  # type: ignore[misc] # as above
     """A heartbeat that says the static id; aiokafka has it up to version 1 only."""
 
     API_KEY = 12
@@ -94,7 +94,8 @@ class StaticMemberThread(driver.AIOKafkaConsumerThread):
             CancelledError: If the seat is taken; it ends aiokafka's coordination, which any other error would not.
         """
         if self._seat is not None and await is_taken(self._coordinator(), self._seat):
-            self.app.hooks.failed(SeatTakenError(self._seat.group, self._seat.instance_id))
+            app: Any = self.app  # a stream.app.StreamApp
+            app.hooks.failed(SeatTakenError(self._seat.group, self._seat.instance_id))
             raise asyncio.CancelledError
         await super().on_partitions_revoked(set(revoked))
 

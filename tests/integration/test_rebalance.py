@@ -172,26 +172,35 @@ def rebalances_of(worker: WorkerProcess) -> float:
     return worker.scrape()["interestflow_rebalances_total"]
 
 
-def test_a_worker_too_many_says_so_and_ends_while_the_others_work_on(kafka: Broker, workers: Workers) -> None:
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_workers_too_many_say_so_and_end_while_one_works_on(
+    kafka: Broker, workers: Workers, kind: str
+) -> None:
+    """Two of them, so that the group rebalances while the first one is spare already."""
     asyncio.run(recreate_topics(kafka, _APP, partitions=1))
     settings = {"KAFKA__PARTITIONS": "1", "WATCHDOG__SPARE_SECONDS": "5", "WATCHDOG__NOT_READY_SECONDS": "3"}
-    first, second = workers.start(**settings), workers.start(**settings)
+    if kind == "static":
+        settings |= {"KAFKA__STATIC_MEMBERSHIP": "true", "KAFKA__SESSION_TIMEOUT_SECONDS": "45"}
+    started = [workers.start(KAFKA__GROUP_INSTANCE_ID=f"worker-{number}", **settings) for number in range(3)]
 
-    spare, other = _which_ends(first, second)
+    spare, others = _which_ends(started)
+    another, (last,) = _which_ends(others)
 
-    assert "run at most 1, or raise the partition count" in spare.log.splitlines()[-1]
-    until_held(other, 1)
-    assert other.end(signal.SIGTERM) == 0
+    for ended in (spare, another):
+        assert "run at most 1, or raise the partition count" in ended.log.splitlines()[-1]
+    until_held(last, 1)
+    assert last.end(signal.SIGTERM) == 0
 
 
-def _which_ends(first: WorkerProcess, second: WorkerProcess) -> tuple[WorkerProcess, WorkerProcess]:
-    for _ in range(600):
-        for one, other in ((first, second), (second, first)):
+def _which_ends(workers: list[WorkerProcess]) -> tuple[WorkerProcess, list[WorkerProcess]]:
+    """The one that ends by name, and the others."""
+    for _ in range(1200):
+        for one in workers:
             if one.exit_code is not None:
                 assert one.exit_code == 3, one.log[-3000:]
-                return one, other
+                return one, [other for other in workers if other is not one]
         pause(0.1)
-    raise AssertionError("both workers go on")
+    raise AssertionError("all workers go on")
 
 
 def test_a_partition_that_is_not_folded_makes_the_worker_unready_then_end_and_nothing_is_lost(
