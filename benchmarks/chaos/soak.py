@@ -60,8 +60,10 @@ async def soak(run: Run) -> Verdict:
     with scripted() as (url, _), KafkaNode(run.directory) as node:
         servers = node.bootstrap_servers
         await make_topics(servers)
-        with Fleet(run.directory, servers, 2, **_settings(url)) as fleet:
-            workers = dict(zip(("memory", "rocksdb"), fleet.workers, strict=True))
+        fleet = Fleet(run.directory, servers, 2, **_settings(url))
+        workers = dict(zip(("memory", "rocksdb"), fleet.workers, strict=True))
+        workers["rocksdb"].environment["INTERESTFLOW_STORE__BACKEND"] = "rocksdb"
+        with fleet:
             async with under_load(servers, run.seed, _RATE, visitors(run.seed)) as load:
                 await fleet.ready(load)
                 await asyncio.sleep(warm_up)
