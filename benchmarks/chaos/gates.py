@@ -31,7 +31,8 @@ class Gate(NamedTuple):
 
     def limit(self, run: Run) -> float:
         """Of such a run."""
-        return self.short_limit_seconds if run.short else self.limit_seconds
+        usual = self.short_limit_seconds if run.short else self.limit_seconds
+        return usual + (run.soak_minutes or 0.0) * _MINUTE
 
 
 GATES: Final[dict[str, Gate]] = {

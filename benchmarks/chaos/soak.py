@@ -57,6 +57,7 @@ def visitors(seed: int) -> Iterator[Fed]:
 async def soak(run: Run) -> Verdict:
     """G8: one worker with each kind of store; both score by a model that answers at once."""
     warm_up, minutes = (20.0, 1.0) if run.short else (300.0, 25.0)
+    minutes = run.soak_minutes or minutes
     with scripted() as (url, _), KafkaNode(run.directory) as node:
         servers = node.bootstrap_servers
         await make_topics(servers)
