@@ -4,6 +4,7 @@ What is turned off, and why: the web server (it shows table data on all interfac
 unacked bundle would hang every rebalance), topic declaration at run time (topics are pre-created and checked).
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -66,6 +67,21 @@ class StreamApp(faust.App):
     """A Faust app that tells us when it may work."""
 
     hooks: AppHooks
+    #: Held by the agent while it has a bundle in hand.
+    folding: asyncio.Lock
+    #: From now on bundles are left to whoever comes next.
+    is_closing = False
+
+    async def finish(self) -> None:
+        """Fold the bundle in hand, no other, and commit: after that a stop leaves nothing to be folded again.
+
+        Once Faust stops it counts the bundle in hand as abandoned, and if a commit is under way it makes no last one.
+        """
+        self.is_closing = True
+        async with self.folding:
+            consumer: Any = self.consumer  # a stream.transport.BundleConsumer
+        await consumer.maybe_wait_for_commit_to_finish()
+        await consumer.commit()
 
     def on_rebalance_start(self) -> None:
         """Faust calls this as the first thing of a rebalance, in the consumer's thread."""
@@ -145,6 +161,7 @@ def build_app(
         recovery_consistency_check=True,
     )
     app.hooks = hooks
+    app.folding = asyncio.Lock()
     bundles = BundleSettings(
         frozenset(OWNED_TOPICS),
         kafka.bundle_records,
@@ -184,17 +201,20 @@ def fold_agent(app: StreamApp) -> Callable[[Any], Any]:
             def abandoned(generation: int = generation) -> bool:
                 return bool(app.rebalancing or app.should_stop or app.consumer_generation_id != generation)
 
-            try:
-                await app.hooks.fold(message.topic, message.partition, event.value, abandoned)
-            except SendAbandonedError:
-                continue  # not acked: it comes again, here or elsewhere
-            except FatalError as error:
-                app.hooks.failed(error)
-                return
-            except Exception as error:  # noqa: BLE001 - the top of the agent: stop with a name, never lose
-                app.hooks.failed(error)
-                return
-            await stream.ack(event)
+            async with app.folding:
+                if app.is_closing:
+                    continue  # as below
+                try:
+                    await app.hooks.fold(message.topic, message.partition, event.value, abandoned)
+                except SendAbandonedError:
+                    continue  # not acked: it comes again, here or elsewhere
+                except FatalError as error:
+                    app.hooks.failed(error)
+                    return
+                except Exception as error:  # noqa: BLE001 - the top of the agent: stop with a name, never lose
+                    app.hooks.failed(error)
+                    return
+                await stream.ack(event)
 
     return fold
 

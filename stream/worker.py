@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 #: Longest wait for the app to leave the group and flush.
 _STOP_SECONDS = 20.0
+#: Before that, longest wait for the bundle in hand and its commit; without them it is folded again by the next owner.
+_FINISH_SECONDS = 5.0
 
 
 class Worker:
@@ -230,6 +232,7 @@ class Worker:
     async def _shut_down(self) -> None:
         if self.watchdog is not None:
             await self.watchdog.stop()
+        await self._finish_bundle()
         if self.score_service is not None:
             await self.score_service.stop()
         elif self.assignment.scoring is not None:
@@ -246,6 +249,15 @@ class Worker:
         await self.health.stop()
         self.behaviour.close()
         self.scores.close()
+
+    async def _finish_bundle(self) -> None:
+        if self.app is None or self.app.rebalancing or self._failure or not self.assignment.partitions:
+            return
+        try:
+            async with asyncio.timeout(_FINISH_SECONDS):
+                await self.app.finish()
+        except TimeoutError:
+            log.warning("bundle_not_finished", seconds=_FINISH_SECONDS)
 
     def _failed(self, error: BaseException) -> None:
         if self._failure is None:

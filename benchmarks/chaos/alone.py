@@ -30,7 +30,9 @@ def play_alone(name: str, run: Run) -> Verdict:
     """Run a gate in a child; one that breaks off or does not end in its time is a failed one."""
     limit = GATES[name].limit(run)
     command = [sys.executable, "-m", "benchmarks.chaos.alone", name, str(run.directory), str(run.seed)]
-    code = run_within([*command, *(["--short"] if run.short else [])], limit)
+    command += ["--short"] if run.short else []
+    command += ["--soak-minutes", str(run.soak_minutes)] if run.soak_minutes else []
+    code = run_within(command, limit)
     if code is None:
         overdue = OverdueError(f"not done within {limit:g} s: it was ended with all that it had started")
         return broken(name, promise(name), run.seed, overdue)
@@ -94,12 +96,14 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("seed", type=int)
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--soak-minutes", type=float)
     options = parser.parse_args()
     # Clients of a broker that comes and goes have a lot to say.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     # So that a stopped run takes its brokers and workers with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    verdict = play(options.gate, Run(options.directory, options.seed, options.short))
+    run = Run(options.directory, options.seed, options.short, options.soak_minutes)
+    verdict = play(options.gate, run)
     (options.directory / _VERDICT).write_text(json.dumps(verdict), encoding="utf-8")
 
 

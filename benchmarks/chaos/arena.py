@@ -53,8 +53,10 @@ class Run(NamedTuple):
 
     directory: Path
     seed: int
-    #: A version of a minute at most, for every day.
+    #: A version of a minute or two, for every day.
     short: bool
+    #: How long G8 measures; None: as long as it is made for.
+    soak_minutes: float | None = None
 
 
 class NotCaughtUpError(Exception):

@@ -27,6 +27,7 @@ class Stops:
         self.problems: list[str] = []
         #: Events that a worker found applied already: they were folded, but not committed, by the one before.
         self.reprocessed = 0
+        self.reprocessed_by_life: list[int] = []
 
     async def stop(self, worker: WorkerProcess) -> None:
         """End a worker by SIGTERM and look at how it goes."""
@@ -41,14 +42,10 @@ class Stops:
 
     def note(self, worker: WorkerProcess) -> None:
         """Take a worker's count of repeated events before it is gone."""
-        samples = worker.scrape()
-        self.reprocessed += sum(
-            int(value)
-            for name, value in samples.items()
-            if name.startswith(
-                ("interestflow_events_total|replayed|", "interestflow_events_total|duplicate|")
-            )
-        )
+        again = ("interestflow_events_total|replayed|", "interestflow_events_total|duplicate|")
+        of_this_life = sum(int(value) for name, value in worker.scrape().items() if name.startswith(again))
+        self.reprocessed += of_this_life
+        self.reprocessed_by_life.append(of_this_life)
 
 
 async def sigterm(run: Run) -> Verdict:
@@ -95,6 +92,7 @@ async def _restarts(run: Run, gate: str, workers: int, restarts: int) -> Verdict
             "workers": workers,
             "restarts": restarts,
             "reprocessed": stops.reprocessed,
+            "reprocessed_by_life": stops.reprocessed_by_life,
             "longest_exit_seconds": round(stops.longest_seconds, 1),
         },
         [*problems, *stops.problems, *wrong, *_judged(gate, stops, load)],

@@ -57,11 +57,14 @@ def visitors(seed: int) -> Iterator[Fed]:
 async def soak(run: Run) -> Verdict:
     """G8: one worker with each kind of store; both score by a model that answers at once."""
     warm_up, minutes = (20.0, 1.0) if run.short else (300.0, 25.0)
+    minutes = run.soak_minutes or minutes
     with scripted() as (url, _), KafkaNode(run.directory) as node:
         servers = node.bootstrap_servers
         await make_topics(servers)
-        with Fleet(run.directory, servers, 2, **_settings(url)) as fleet:
-            workers = dict(zip(("memory", "rocksdb"), fleet.workers, strict=True))
+        fleet = Fleet(run.directory, servers, 2, **_settings(url))
+        workers = dict(zip(("memory", "rocksdb"), fleet.workers, strict=True))
+        workers["rocksdb"].environment["INTERESTFLOW_STORE__BACKEND"] = "rocksdb"
+        with fleet:
             async with under_load(servers, run.seed, _RATE, visitors(run.seed)) as load:
                 await fleet.ready(load)
                 await asyncio.sleep(warm_up)

@@ -14,6 +14,7 @@ from rocksdict import (
     Options,
     Rdict,
     WriteBatch,
+    WriteBufferManager,
 )
 
 from stream.stores.backend import Item
@@ -24,14 +25,18 @@ _OFFSET_KEY: Final = b"o"
 _COUNT_KEY: Final = b"n"
 _PURGED_KEY: Final = b"p"
 _NUMBER_BYTES: Final = 8
+#: What a table's partitions together hold in memory before it goes into files. By default each partition holds up to
+#: 128 MiB of its own, so that a worker's memory grew with what it wrote until a dozen partitions had gigabytes.
+_WRITE_BUFFER_BYTES: Final = 64 * 1024 * 1024
 
 
 class RocksStore:
     """A :class:`PartitionStore` on disk under ``directory/<partition>``; survives a restart of the process."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, write_buffer_bytes: int = _WRITE_BUFFER_BYTES) -> None:
         self._directory = directory
         self._databases: dict[int, Rdict] = {}
+        self._write_buffers = WriteBufferManager(write_buffer_bytes, allow_stall=False)
         directory.mkdir(parents=True, exist_ok=True)
 
     def drop_older(self, written_before_ms: int) -> list[int]:
@@ -52,8 +57,19 @@ class RocksStore:
         database = self._databases.get(partition)
         if database is None:
             path = self._directory / str(partition)
-            database = self._databases[partition] = Rdict(str(path), _options())
+            database = self._databases[partition] = Rdict(str(path), self._options())
         return database
+
+    def write_buffered_bytes(self) -> int:
+        """What all partitions hold in memory before it goes into files."""
+        return int(self._write_buffers.get_usage())
+
+    def _options(self) -> Options:
+        options = Options(raw_mode=True)
+        options.set_write_buffer_manager(self._write_buffers)
+        # With each change of the files; by default their list only grows, and keeps the keys of those that are gone.
+        options.set_max_manifest_file_size(1)
+        return options
 
     def _held(self, partition: int) -> Rdict | None:
         """The database of a partition that is open or on disk; asking makes none."""
@@ -137,13 +153,6 @@ class RocksStore:
         for database in self._databases.values():
             database.close()
         self._databases.clear()
-
-
-def _options() -> Options:
-    options = Options(raw_mode=True)
-    # With each change of the files; by default their list only grows, and keeps the keys of those that are gone.
-    options.set_max_manifest_file_size(1)
-    return options
 
 
 def _rewriting() -> CompactOptions:

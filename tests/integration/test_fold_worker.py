@@ -81,6 +81,27 @@ def test_the_state_after_a_restart_in_the_middle_is_that_of_one_pure_fold(
     assert _states(broker, app_id) == _expected(fed)
 
 
+def test_a_worker_told_to_stop_in_the_middle_of_a_bundle_leaves_nothing_to_be_folded_again(
+    broker: Broker, app_id: str, tmp_path: Path
+) -> None:
+    fed = events(30_000)
+    asyncio.run(produce(broker.bootstrap_servers, fed))
+
+    # Large bundles one after the other: the signal comes while one is in hand.
+    with _worker(tmp_path, broker, app_id, KAFKA__BUNDLE_RECORDS="1000") as worker:
+        first = worker.until(lambda samples: total(samples, "events") >= 1000)
+        code = worker.end(signal.SIGTERM)
+        worker.start()
+        _wait_for_states(broker, app_id, _expected(fed))
+        samples = worker.scrape()
+        worker.end(signal.SIGTERM)
+
+    assert code == 0
+    assert total(first, "events") < len(fed)
+    assert [name for name, count in samples.items() if "events_total|replayed" in name and count] == []
+    assert _states(broker, app_id) == _expected(fed)
+
+
 def test_bad_records_are_dead_lettered_and_the_good_ones_around_them_fold(
     broker: Broker, app_id: str, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ async def test_partitions_are_kept_as_sets(consumer: driver.Consumer) -> None:
 PARAMETERS: list[tuple[Callable[..., Any], list[str]]] = [
     (Consumer.getmany, ["self", "timeout"]),
     (Consumer._wait_next_records, ["self", "timeout"]),
+    (Consumer.maybe_wait_for_commit_to_finish, ["self"]),
     (Consumer._new_offset, ["self", "tp"]),
     (Consumer._add_gap, ["self", "tp", "offset_from", "offset_to"]),
     (Consumer.perform_seek, ["self"]),
