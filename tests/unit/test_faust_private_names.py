@@ -105,6 +105,7 @@ PARAMETERS: list[tuple[Callable[..., Any], list[str]]] = [
     (Consumer.resume_partitions, ["self", "tps"]),
     (Consumer.on_partitions_revoked, ["self", "revoked"]),
     (ThreadDelegateConsumer.position, ["self", "tp"]),
+    (ThreadDelegateConsumer.seek_wait, ["self", "partitions"]),
     (driver.Consumer._new_consumer_thread, ["self"]),
     (driver.AIOKafkaConsumerThread._highwaters, ["self", "partitions"]),
     (App.on_rebalance_start, ["self"]),
