@@ -1,8 +1,8 @@
 """Kafka to agent, one Faust event per bundle: a run of one partition's records, in order, without holes.
 
 Stock Faust pays about 440 µs a record for one event each. This consumer stays inside Faust's extension points
-(``App.transport``, ``Transport.Consumer``); recovery, rebalancing, flow control and the commit timer stay stock. Recovery
-takes in a bundle of a changelog as one event of its last offset; ``stream.stores.table`` unpacks it.
+(``App.transport``, ``Transport.Consumer``); recovery, rebalancing, flow control and the commit timer stay stock;
+changelogs are read as stream.changelog_consumer says.
 
 Five rules, each with a test in tests/unit/test_transport.py that fails without it:
 
@@ -20,13 +20,12 @@ the rebalance. Here a resume of inputs is held until their seek is done and the 
 
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
-from aiokafka import ConsumerRecord
-from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage
+
+from stream.changelog_consumer import ChangelogConsumer, Records
 
 from stream.static_member import StaticMemberThread
 
@@ -35,7 +34,6 @@ PositionCheck = Callable[[Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
 #: Checks changelog partitions, given their beginnings and ends, before tables are recovered from them; gives those
 #: whose beginning is to be committed: what was before is known to be nothing.
 ChangelogCheck = Callable[[Mapping[TP, int], Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
-Records = list[ConsumerRecord[bytes, bytes]]
 
 
 class TransportObserver(Protocol):
@@ -61,7 +59,7 @@ class BundleSettings(NamedTuple):
     observer: TransportObserver
 
 
-class BundleConsumer(driver.Consumer):
+class BundleConsumer(ChangelogConsumer):
     """A Faust consumer that delivers bundles: of the input topics in order and to be acked, of changelogs as they come."""
 
     settings: BundleSettings
@@ -89,6 +87,7 @@ class BundleConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Fetch once and yield a bundle or some of each partition."""
+        seeks = self._changelog_seeks
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
@@ -96,12 +95,15 @@ class BundleConsumer(driver.Consumer):
         if not self.flow_active:
             await self._seek_while_stopped()
             return
-        fetch = self._delivery_of if records else self._ends_without_records
-        async for message in fetch(records, active, generation):
+        if not records:
+            changelogs = {tp for tp in active or () if not self._is_input(tp)}
+            async for message in self._ends_without_records(changelogs, generation):
+                yield message.tp, message
+        async for message in self._delivery_of(records, active, generation, seeks):
             yield message.tp, message
 
     async def _delivery_of(
-        self, records: Mapping[TP, Records], active: set[TP] | None, generation: int
+        self, records: Mapping[TP, Records], active: set[TP] | None, generation: int, seeks: int
     ) -> AsyncIterator[Any]:
         for tp, fetched in records.items():
             if self._interrupted(generation):
@@ -110,33 +112,14 @@ class BundleConsumer(driver.Consumer):
                 if self._is_input(tp) and tp in self.assignment():  # to seek another's partition is an error
                     await self._seek(tp, fetched[0].offset)
                 continue
-            messages = self._bundles_of if self._is_input(tp) else self._changes_of
-            async for message in messages(tp, fetched, generation):
+            most = self.settings.max_records
+            messages = (
+                self._bundles_of(tp, fetched, generation)
+                if self._is_input(tp)
+                else self._changes_of(tp, fetched, most, generation, seeks)
+            )
+            async for message in messages:
                 yield message
-
-    async def _changes_of(self, tp: TP, fetched: Records, generation: int) -> AsyncIterator[Any]:
-        for start in range(0, len(fetched), self.settings.max_records):
-            if self._interrupted(generation):
-                return
-            chunk = fetched[start : start + self.settings.max_records]
-            yield self._bundle_message(tp, chunk, chunk[-1].offset, generation)
-
-    async def _ends_without_records(
-        self, _: Mapping[TP, Records], active: set[TP] | None, generation: int
-    ) -> AsyncIterator[Any]:
-        """An empty bundle up to where a changelog was read without records: the last of a log can be compacted away.
-
-        Stock Faust waits for them for ever (faust-streaming #176).
-        """
-        for tp in [tp for tp in active or () if not self._is_input(tp)]:
-            try:
-                position = await self.position(tp)
-            except IllegalStateError:  # revoked meanwhile
-                return
-            if self._interrupted(generation):
-                return
-            if position is not None and position - 1 > (self._read_offset[tp] or -1):
-                yield self._bundle_message(tp, [], position - 1, generation)
 
     async def _bundles_of(self, tp: TP, fetched: Records, generation: int) -> AsyncIterator[Any]:
         records = await self._in_order(tp, fetched)
@@ -149,18 +132,6 @@ class BundleConsumer(driver.Consumer):
             self._bundles[tp].append(last)
             self._expected[tp] = last + 1
             yield self._bundle_message(tp, chunk, last, generation)
-
-    @staticmethod
-    def _bundle_message(tp: TP, chunk: Records, last_offset: int, generation: int) -> Any:
-        timestamp, kind = (chunk[-1].timestamp or 0, chunk[-1].timestamp_type) if chunk else (0, 0)
-        value = cast("bytes", chunk)  # Faust passes it through as it is
-        return ConsumerMessage(
-            tp.topic, tp.partition, last_offset, timestamp / 1000.0, kind, [], None, value, None, 0, 0, tp,
-            generation_id=generation,
-        )  # fmt: skip
-
-    def _interrupted(self, generation: int) -> bool:
-        return not self.flow_active or self.app.consumer_generation_id != generation
 
     async def _in_order(self, tp: TP, fetched: Records) -> Records:
         """The part of a fetch that continues what was delivered; empty after a jump that was sought back."""

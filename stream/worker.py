@@ -111,7 +111,7 @@ class Worker:
         read_foreign_headers()
         if kafka.broker == "tansu":
             install_tansu_highwater(kafka.bootstrap_servers, client_kwargs=client_kwargs(kafka))
-            install_short_fetches()
+        install_short_fetches()
 
     # -- life ---------------------------------------------------------------------------------------------------
 

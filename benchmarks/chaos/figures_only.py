@@ -36,8 +36,12 @@ async def recovery(run: Run) -> Verdict:
     with KafkaNode(run.directory) as node:
         servers = node.bootstrap_servers
         await make_topics(servers)
-        with Fleet(run.directory, servers, 1, STORE__BACKEND="rocksdb", **_AS_IN_PRODUCTION) as fleet:
-            (worker,) = fleet.workers
+        fleet = Fleet(run.directory, servers, 1, STORE__BACKEND="rocksdb", **_AS_IN_PRODUCTION)
+        (worker,) = fleet.workers
+        # As in the image, whose packages are compiled: a start should not be that of the compiler.
+        worker.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        worker.environment["PYTHONPYCACHEPREFIX"] = str(run.directory / "bytecode")
+        with fleet:
             async with under_load(servers, run.seed, _FILLING, _each_once(run.seed, users)) as load:
                 await fleet.ready(load)
                 await load.committed(users)

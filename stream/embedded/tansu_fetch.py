@@ -1,7 +1,9 @@
-"""Short fetches for the embedded broker.
+"""Short fetches.
 
-A Kafka broker holds a fetch until a record arrives. Tansu looks again only after two fifths of the longest wait, and
-Faust asks for 1.5 s: each record would lie there for up to 0.6 s.
+A Kafka broker holds a fetch until a record arrives, and Faust lets it hold for 1.5 s. aiokafka has one fetch at a time under way to a
+broker: while it asks about partitions that are quiet, those that were just read to the end of what it had wait as
+long, above all in recovery, where most changelogs are done before the longest. And Tansu, the embedded broker, looks
+again only after two fifths of the longest wait: each record would lie there for up to 0.6 s.
 """
 
 from collections.abc import Callable
@@ -9,7 +11,7 @@ from typing import Any, Final
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
-#: A record waits for some 25 ms; an idle worker asks ten times a second.
+#: A record waits for some 25 ms on Tansu; an idle worker asks each broker ten times a second.
 FETCH_MAX_WAIT_MS: Final = 100
 
 

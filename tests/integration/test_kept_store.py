@@ -2,31 +2,35 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from stream.changelog_loss import accept_loss
 from stream.clock import pause
+from stream.doctor import examine
 from stream.embedded.tansu_highwater import true_end_offsets
+from stream.errors import ConfigurationError
 from stream.events import OWNED_TOPICS
+from stream.settings import Settings
 from stream.state import decode_state
 from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS, Fed, essence, events, expected_states, produce
 from tests.brokers import Broker, recreate_topics
 from tests.kafka_node import KafkaNode
-from tests.worker_process import REPOSITORY, WorkerProcess, latest_by_key, read_topic
+from tests.worker_process import WorkerProcess, latest_by_key, read_topic
 
 pytestmark = pytest.mark.kafka
 
 _APP = "kept"
 _CHANGELOG = f"{_APP}-user-behaviour-changelog"
 _POLICY = WindowPolicy(lateness_grace_ms=30 * 86_400_000)
+#: Of the 200 users, those that the first 400 events are of.
+_USERS_OF_400 = 173
 _READ_BACK = "interestflow_changelog_records_read_back_total|user-behaviour"
 
 
@@ -194,66 +198,65 @@ def test_a_changelog_whose_unread_records_were_deleted_stops_the_worker_by_name(
     assert "what was between is deleted, so users would silently be old" in last
 
 
-def _interestflow(worker: WorkerProcess, *arguments: str) -> str:
-    """What the command line says with this worker's settings."""
-    command = [sys.executable, "-m", "stream.cli", *arguments]
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env=worker.environment, capture_output=True, text=True, check=False
-    )
-    return done.stdout + done.stderr
+def _accept(broker: Broker, *, is_sure: bool = True) -> list[str]:
+    """What ``interestflow topics accept-loss`` says."""
+    return asyncio.run(accept_loss(_settings(broker), is_sure=is_sure))
 
 
+def _settings(broker: Broker) -> Settings:
+    kafka, model = {"bootstrap_servers": broker.bootstrap_servers}, {"enabled": False}
+    return Settings.model_validate({"app_id": _APP, "virtual_time": True, "kafka": kafka, "model": model})
+
+
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("left", [0, 20], ids=["emptied", "its first records deleted"])
 def test_a_deleted_changelog_stops_a_worker_without_a_store_until_the_loss_is_accepted(
     kafka: Broker, tmp_path: Path, left: int
 ) -> None:
-    fed = events(800)
-    asyncio.run(produce(kafka.bootstrap_servers, fed[:400]))
+    fed = events(400)
+    asyncio.run(produce(kafka.bootstrap_servers, fed))
     with _worker(tmp_path / "one", kafka, "memory") as worker:
-        _until_folded(kafka, fed[:400])
-        at_work = _interestflow(worker, "topics", "accept-loss", "--yes")
+        _until_folded(kafka, fed)
         assert worker.end(signal.SIGTERM) == 0
+        whole = _accept(kafka)
         asyncio.run(_delete_changelog_records(kafka, but_the_last=left))
         survivors = len(_states(kafka))
         worker.start()
         code = worker.wait()
         last = worker.log.splitlines()[-1]
-        seen = _interestflow(worker, "doctor")
-        told = _interestflow(worker, "topics", "accept-loss")
-        done = _interestflow(worker, "topics", "accept-loss", "--yes")
-        again = _interestflow(worker, "topics", "accept-loss", "--yes")
+        seen = [finding.text for finding in asyncio.run(examine(_settings(kafka))) if not finding.ok]
+        told, done, again = _accept(kafka, is_sure=False), _accept(kafka), _accept(kafka)
         worker.start()
         held = worker.until(lambda samples: _held(samples) == 4)["interestflow_users"]
-        assert worker.end(signal.SIGTERM) == 0
-        worker.start()
-        worker.until(lambda samples: _held(samples) == 4)
 
-    assert at_work == "no changelog has lost records that were not given up\n"
+    assert whole == again == ["no changelog has lost records that were not given up"]
     assert (code, held) == (3, survivors)
     assert f"{_CHANGELOG} partition" in last
     assert "users would silently start anew" in last
-    assert f"PROBLEM {_CHANGELOG} partition 0: everything before offset" in seen
-    assert f"is deleted, {left} offsets are left\n" in told
-    assert told.endswith("with --yes workers start with that\n")
-    assert done.endswith(
-        "given up: workers start with what is left; replay the inputs if they are still there\n"
-    )
-    assert again == at_work
+    assert len(seen) == PARTITIONS
+    assert seen[0].startswith(f"{_CHANGELOG} partition 0: everything before offset ")
+    assert [line.endswith(f"is deleted, {left} offsets are left") for line in told[:-1]] == [
+        True
+    ] * PARTITIONS
+    assert told[-1].endswith("with --yes workers start with that")
+    assert done[-1] == "given up: workers start with what is left; replay the inputs if they are still there"
 
 
 def test_a_loss_is_not_accepted_while_a_worker_runs(kafka: Broker, tmp_path: Path) -> None:
     asyncio.run(produce(kafka.bootstrap_servers, events(400)))
-    with _worker(tmp_path / "one", kafka) as worker:
+    with _worker(tmp_path / "one", kafka):
         _until_folded(kafka, events(400))
         asyncio.run(_delete_changelog_records(kafka))
-        told = _interestflow(worker, "topics", "accept-loss", "--yes")
+        with pytest.raises(ConfigurationError) as caught:
+            _accept(kafka)
 
-    assert told.splitlines()[-1] == (
-        f"interestflow: the group {_APP} has members: stop all workers (a static one is a member until its session times "
-        "out), then accept the loss, then start them"
+    assert str(caught.value) == (
+        f"the group {_APP} has members: stop all workers (a static one is a member until its session times out), then "
+        "accept the loss, then start them"
     )
 
 
+@pytest.mark.timeout(400)
 def test_a_group_that_begins_anew_starts_from_a_changelog_that_begins_late(
     kafka: Broker, tmp_path: Path
 ) -> None:
@@ -270,7 +273,7 @@ def test_a_group_that_begins_anew_starts_from_a_changelog_that_begins_late(
         worker.start()
         samples = worker.until(lambda samples: _held(samples) == 4)
 
-    assert samples["interestflow_users"] == 200
+    assert samples["interestflow_users"] == _USERS_OF_400
 
 
 async def _begin_inputs_anew(broker: Broker) -> None:
@@ -285,6 +288,7 @@ async def _begin_inputs_anew(broker: Broker) -> None:
         await consumer.stop()
 
 
+@pytest.mark.timeout(400)
 def test_a_store_that_missed_records_is_let_go_once_the_loss_is_accepted(
     kafka: Broker, tmp_path: Path
 ) -> None:
@@ -299,8 +303,37 @@ def test_a_store_that_missed_records_is_let_go_once_the_loss_is_accepted(
             assert other.end(signal.SIGTERM) == 0
         asyncio.run(_delete_changelog_records(kafka, but_the_last=3))
         survivors = len(_states(kafka))
-        _interestflow(worker, "topics", "accept-loss", "--yes")
+        _accept(kafka)
         worker.start()
         samples = worker.until(lambda samples: _held(samples) == 4)
 
     assert samples["interestflow_users"] == survivors
+
+
+async def _end_with_a_marker(broker: Broker) -> None:
+    """The last offset of each partition is no record, as after a compaction that took the last one."""
+    records = await read_topic(broker.bootstrap_servers, _CHANGELOG, PARTITIONS)
+    last = {record.partition: record for record in records}
+    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, transactional_id="marker")
+    await producer.start()
+    try:
+        async with producer.transaction():
+            for partition, record in last.items():
+                await producer.send_and_wait(_CHANGELOG, record.value, record.key, partition)
+    finally:
+        await producer.stop()
+
+
+def test_a_changelog_whose_last_offset_is_no_record_is_recovered(kafka: Broker, tmp_path: Path) -> None:
+    fed = events(400)
+    asyncio.run(produce(kafka.bootstrap_servers, fed))
+    with _worker(tmp_path / "one", kafka, "memory") as worker:
+        _until_folded(kafka, fed)
+        assert worker.end(signal.SIGTERM) == 0
+        written = sum(asyncio.run(_changelog_ends(kafka)).values())
+        asyncio.run(_end_with_a_marker(kafka))
+        worker.start()
+        samples = worker.until(lambda samples: _held(samples) == 4)
+
+    assert samples["interestflow_users"] == _USERS_OF_400
+    assert samples[_READ_BACK] == written + PARTITIONS

@@ -108,6 +108,7 @@ PARAMETERS: list[tuple[Callable[..., Any], list[str]]] = [
     (Consumer.resume_partitions, ["self", "tps"]),
     (Consumer.on_partitions_revoked, ["self", "revoked"]),
     (ThreadDelegateConsumer.position, ["self", "tp"]),
+    (ThreadDelegateConsumer.seek_wait, ["self", "partitions"]),
     (driver.Consumer._new_consumer_thread, ["self"]),
     (driver.AIOKafkaConsumerThread.on_partitions_revoked, ["self", "revoked"]),
     (driver.AIOKafkaConsumerThread.on_partitions_assigned, ["self", "assigned", "generation_id"]),

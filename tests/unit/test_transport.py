@@ -3,7 +3,7 @@
 Each rule of stream/transport.py has at least one test here that fails when the rule is taken out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,8 @@ class BrokerThread(Service):
         self.ends: dict[TP, int | None] = {}
         #: Answers of fetches that don't follow the positions, as a race would give them.
         self.racing: list[dict[TP, list[Any]]] = []
+        #: Called while recovery seeks.
+        self.during_seek: Callable[[], Awaitable[None]] | None = None
         #: Called while a fetch is under way.
         self.during_fetch: Callable[[], None] | None = None
 
@@ -72,6 +74,12 @@ class BrokerThread(Service):
             raise IllegalStateError(f"No current assignment for partition {tp}")
         self.seeks.append((tp, offset))
         self.positions[tp] = offset
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        for tp, offset in partitions.items():
+            self.positions[tp] = offset
+        if self.during_seek is not None:
+            await self.during_seek()
 
     async def seek_to_committed(self) -> dict[TP, int | None]:
         for tp in self.assigned:
@@ -253,10 +261,11 @@ async def test_partitions_come_apart(new_delivery: NewDelivery) -> None:
     assert {message.tp: message.offset for message in await made.fetch()} == {CLICK: 1, BROWSE: 2}
 
 
-def recovering(made: Delivery, *offsets: int) -> Delivery:
+async def recovering(made: Delivery, *offsets: int) -> Delivery:
     """A changelog with these records, read back."""
     made.broker.write(CHANGELOG, *offsets)
     made.assign(CHANGELOG)
+    await made.consumer.seek_wait({CHANGELOG: 0})
     made.consumer.resume_partitions({CHANGELOG})
     return made
 
@@ -264,7 +273,7 @@ def recovering(made: Delivery, *offsets: int) -> Delivery:
 async def test_records_of_a_changelog_come_as_bundles_whatever_was_compacted_away(
     new_delivery: NewDelivery,
 ) -> None:
-    made = recovering(new_delivery(max_records=3), 0, 1, 5, 9)
+    made = await recovering(new_delivery(max_records=3), 0, 1, 5, 9)
 
     bundles = [
         (message.offset, [one.offset for one in message.value], message.generation_id)
@@ -274,13 +283,54 @@ async def test_records_of_a_changelog_come_as_bundles_whatever_was_compacted_awa
     assert bundles == [(5, [0, 1, 5], 1), (9, [9], 1)]
 
 
+async def test_a_changelog_is_not_delivered_before_recovery_has_sought_it(new_delivery: NewDelivery) -> None:
+    made = new_delivery()
+    made.broker.write(CHANGELOG, 0, 1)
+    made.assign(CHANGELOG)
+    made.consumer.resume_partitions({CHANGELOG})
+    before = await made.offsets()
+    await made.consumer.seek_wait({CHANGELOG: 0})
+    sought = await made.offsets()
+    await made.consumer.on_partitions_revoked({CHANGELOG})
+    await recovering(made)
+    made.consumer._sought_changelogs.clear()
+
+    assert (before, sought, await made.offsets()) == ([], [[0, 1]], [])
+
+
+async def test_the_rest_of_a_fetch_is_not_delivered_once_recovery_seeks(new_delivery: NewDelivery) -> None:
+    made = await recovering(new_delivery(max_records=2), *range(6))
+    delivered = []
+
+    async for _, message in made.consumer.getmany(timeout=1.0):
+        delivered.append(message.offset)
+        await made.consumer.seek_wait({CHANGELOG: 0})
+
+    assert (delivered, await made.offsets()) == ([1], [[0, 1], [2, 3], [4, 5]])
+
+
+async def test_a_fetch_that_was_under_way_as_recovery_sought_is_fetched_again(
+    new_delivery: NewDelivery,
+) -> None:
+    made = await recovering(new_delivery(), *range(6))
+    during: list[list[int]] = []
+
+    async def fetched_meanwhile() -> None:
+        during.extend(await made.offsets())
+
+    made.broker.during_seek = fetched_meanwhile
+    await made.consumer.seek_wait({CHANGELOG: 2})
+
+    assert (during, await made.offsets()) == ([], [[2, 3, 4, 5]])
+
+
 @pytest.mark.parametrize(
     ("read", "position", "ends"), [((0, 1), 2, []), ((0, 1), 7, [6]), ((), 7, [6]), ((), 0, [])]
 )
 async def test_a_changelog_whose_last_records_were_compacted_away_is_read_to_its_end(
     new_delivery: NewDelivery, read: tuple[int, ...], position: int, ends: list[int]
 ) -> None:
-    made = recovering(new_delivery(), *read)
+    made = await recovering(new_delivery(), *read)
     if read:
         made.consumer._read_offset[CHANGELOG] = (await made.fetch())[-1].offset
     made.broker.positions[CHANGELOG] = position
@@ -291,24 +341,26 @@ async def test_a_changelog_whose_last_records_were_compacted_away_is_read_to_its
 async def test_the_end_of_a_changelog_that_was_revoked_meanwhile_is_not_asked_for(
     new_delivery: NewDelivery,
 ) -> None:
-    made = recovering(new_delivery())
+    made = await recovering(new_delivery())
 
     async def revoked(tp: TP) -> int | None:
         raise IllegalStateError
 
-    made.broker.position = revoked  # type: ignore[method-assign]
+    made.broker.position = revoked  # type: ignore[method-assign, assignment]
 
     assert await made.fetch() == []
 
 
-async def test_a_new_generation_does_not_get_the_end_of_the_old(new_delivery: NewDelivery) -> None:
-    made = recovering(new_delivery())
+async def test_the_end_of_a_changelog_is_void_once_the_generation_is_another(
+    new_delivery: NewDelivery,
+) -> None:
+    made = await recovering(new_delivery())
 
     async def moved(tp: TP) -> int | None:
         made.app.consumer_generation_id = 2
         return 7
 
-    made.broker.position = moved  # type: ignore[method-assign]
+    made.broker.position = moved  # type: ignore[method-assign, assignment]
 
     assert await made.fetch() == []
 
@@ -327,6 +379,7 @@ async def test_a_new_generation_ends_the_delivery_of_what_was_fetched(
     made.broker.write(tp, *range(3))
     made.broker.write(BROWSE, 0)
     await made.started(tp, BROWSE)
+    await made.consumer.seek_wait({CHANGELOG: 0})
     made.consumer.resume_partitions({tp})
 
     delivered = []

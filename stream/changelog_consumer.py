@@ -1,0 +1,88 @@
+"""Changelogs to recovery: a bundle of one partition's records as one event of its last offset.
+
+Stock Faust takes some 150 µs a record for one event each. ``stream.stores.table`` unpacks a bundle; between the two, recovery stays
+stock: it believes that a message of an offset has brought everything before it, and it never looks for a hole. So:
+
+1. Nothing of a changelog is delivered before recovery has sought it, and nothing that was fetched before that. (Faust lets
+   partitions flow for a moment as they are assigned; the rest of such a fetch would come after the seek, as if what
+   lies before had been read.)
+2. A changelog whose last records were compacted away ends with an empty bundle; stock Faust waits for them for ever
+   (faust-streaming #176).
+
+Order is not guarded as that of inputs is: a compacted log has holes.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
+
+from aiokafka import ConsumerRecord
+from aiokafka.errors import IllegalStateError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+Records = list[ConsumerRecord[bytes, bytes]]
+
+
+class ChangelogConsumer(driver.Consumer):
+    """The part of our consumer that reads changelogs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Where recovery began to read each changelog partition; none before it does.
+        self._sought_changelogs: dict[TP, int] = {}
+        #: Odd while recovery seeks.
+        self._changelog_seeks = 0
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Recovery seeks changelogs as it begins: what was fetched before is void."""
+        self._sought_changelogs = {TP(*tp): offset for tp, offset in partitions.items()}
+        self._changelog_seeks += 1
+        try:
+            await super().seek_wait(partitions)
+        finally:
+            self._changelog_seeks += 1
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Deliver nothing of a changelog until recovery begins anew."""
+        self._sought_changelogs.clear()
+        await super().on_partitions_revoked(revoked)
+
+    async def _changes_of(
+        self, tp: TP, fetched: Records, most: int, generation: int, seeks: int
+    ) -> AsyncIterator[Any]:
+        """Bundles of what a fetch brought that was begun after so many seeks."""
+        for start in range(0, len(fetched), most):
+            if self._interrupted(generation) or tp not in self._sought_changelogs:
+                return  # recovery seeks it as it begins
+            if seeks % 2 or seeks != self._changelog_seeks:
+                # The fetch may have been answered before or after the seek: what came after it must not be missed.
+                await self.seek(tp, self._sought_changelogs[tp])
+                return
+            chunk = fetched[start : start + most]
+            yield self._bundle_message(tp, chunk, chunk[-1].offset, generation)
+
+    async def _ends_without_records(self, changelogs: set[TP], generation: int) -> AsyncIterator[Any]:
+        """An empty bundle up to where a changelog was read without records coming of it."""
+        for tp in changelogs & self._sought_changelogs.keys():
+            seeks = self._changelog_seeks
+            try:
+                position = await self.position(tp)
+            except IllegalStateError:  # revoked meanwhile
+                return
+            if self._interrupted(generation) or seeks % 2 or seeks != self._changelog_seeks:
+                return
+            if position is not None and position - 1 > (self._read_offset[tp] or -1):
+                yield self._bundle_message(tp, [], position - 1, generation)
+
+    def _interrupted(self, generation: int) -> bool:
+        return not self.flow_active or self.app.consumer_generation_id != generation
+
+    @staticmethod
+    def _bundle_message(tp: TP, chunk: Records, last_offset: int, generation: int) -> Any:
+        timestamp, kind = (chunk[-1].timestamp or 0, chunk[-1].timestamp_type) if chunk else (0, 0)
+        value = cast("bytes", chunk)  # Faust passes it through as it is
+        return ConsumerMessage(
+            tp.topic, tp.partition, last_offset, timestamp / 1000.0, kind, [], None, value, None, 0, 0, tp,
+            generation_id=generation,
+        )  # fmt: skip
