@@ -61,6 +61,25 @@ def add_decayed(weights: "array[float]", start: int, weight: float, age_seconds:
             factor *= factor
 
 
+def add_decayed_sums(
+    weights: "array[float]", start: int, more: "array[float]", other: int, ahead: float
+) -> None:
+    """Add six decayed sums to others, both as of the later of their reference times.
+
+    Args:
+        weights: Flat column of decayed weights; changed.
+        start: Index in it of the shortest half-life's weight.
+        more: The column to add from.
+        other: Index in that.
+        ahead: Seconds from the reference of ``weights`` to that of ``more``.
+    """
+    factor = 2.0 ** (-abs(ahead) / LONGEST_SECONDS)
+    for half_life in range(_WIDTH - 1, -1, -1):
+        kept, added = weights[start + half_life], more[other + half_life]
+        weights[start + half_life] = kept * factor + added if ahead >= 0 else kept + added * factor
+        factor *= factor
+
+
 class Profile:
     """Columns by category; row order is the order of first appearance."""
 
@@ -107,6 +126,22 @@ class Profile:
                 self.reference[row] = seconds
         if kind == PURCHASE_KIND:
             self._count_purchase(row, seconds)
+
+    def merge(self, other: "Profile") -> None:
+        """Take in all that another profile counted; beyond the cap the least weights of both together are forgotten."""
+        for theirs, category in enumerate(other.categories):
+            row = self.row_of(category)
+            if row is None:
+                row = self._append(category, other.reference[theirs], 0.0)
+            ahead = other.reference[theirs] - self.reference[row]
+            add_decayed_sums(self.weights, row * _WIDTH, other.weights, theirs * _WIDTH, ahead)
+            self.reference[row] = max(self.reference[row], other.reference[theirs])
+            self.purchases[row] += other.purchases[theirs]
+            self.last[row] = max(self.last[row], other.last[theirs])
+            first = [moment for moment in (self.first[row], other.first[theirs]) if moment]
+            self.first[row] = min(first, default=0)
+        while len(self.categories) > MAX_CATEGORIES:
+            self._forget_least(max(self.reference))
 
     def _count_purchase(self, row: int, seconds: int) -> None:
         self.purchases[row] += 1
