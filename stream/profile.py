@@ -7,6 +7,7 @@ purchases 4, six decayed weights 24. ``MAX_CATEGORIES`` = 256 caps a profile at 
 """
 
 from array import array
+from heapq import nsmallest
 from typing import Final
 
 from stream.events import EVENT_TYPES
@@ -140,8 +141,8 @@ class Profile:
             self.last[row] = max(self.last[row], other.last[theirs])
             first = [moment for moment in (self.first[row], other.first[theirs]) if moment]
             self.first[row] = min(first, default=0)
-        while len(self.categories) > MAX_CATEGORIES:
-            self._forget_least(max(self.reference))
+        if len(self.categories) > MAX_CATEGORIES:
+            self._forget_least(max(self.reference), len(self.categories) - MAX_CATEGORIES)
 
     def _count_purchase(self, row: int, seconds: int) -> None:
         self.purchases[row] += 1
@@ -161,15 +162,15 @@ class Profile:
         self._rows[category] = row
         return row
 
-    def _forget_least(self, now_seconds: int) -> None:
+    def _forget_least(self, now_seconds: int, count: int = 1) -> None:
         def remaining(row: int) -> tuple[float, int]:
             age = now_seconds - self.reference[row]
             weight = self.weights[row * _WIDTH + _WIDTH - 1]
             return float(weight * 2.0 ** (-age / LONGEST_SECONDS)), self.categories[row]
 
-        row = min(range(len(self.categories)), key=remaining)
-        for column in (self.categories, self.reference, self.last, self.first, self.purchases):
-            del column[row]
-        del self.weights[row * _WIDTH : (row + 1) * _WIDTH]
+        for row in sorted(nsmallest(count, range(len(self.categories)), key=remaining), reverse=True):
+            for column in (self.categories, self.reference, self.last, self.first, self.purchases):
+                del column[row]
+            del self.weights[row * _WIDTH : (row + 1) * _WIDTH]
         self._rows = None
         self.row_of(0)
