@@ -70,7 +70,7 @@ bench-model: .venv-dev/.made .venv-triton/.made ## Speed of the model against pl
 	$(DEV) -m benchmarks.model $(JSON_FLAG) $(BENCH)
 
 .PHONY: chaos
-chaos: .venv-dev/.made ## The promises under faults on Apache Kafka (Java 17); CHAOS="--gates G1,G5 --seed 7 --short", JSON=FILE
+chaos: .venv-dev/.made .venv-triton/.made ## The promises under faults on Apache Kafka (Java 17); CHAOS="--gates G1,G5 --seed 7 --short", JSON=FILE
 	$(DEV) -m benchmarks.chaos $(JSON_FLAG) $(CHAOS)
 
 .PHONY: chaos-stock

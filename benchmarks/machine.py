@@ -2,7 +2,9 @@
 
 import os
 import platform
-from collections.abc import Iterable
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -78,11 +80,41 @@ def _tree_ticks(pid: int) -> int:
     """Of a process, its ended children that were waited for, and its living children."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        children = [
-            int(child)
-            for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text(encoding="utf-8").split()
-        ]
+        children = _children(pid)
     except (FileNotFoundError, ProcessLookupError):
         return 0  # it ended between two looks; its parent counts it from now on
     return sum(int(text) for text in stat[11:15]) + sum(map(_tree_ticks, children))
+
+
+def _children(pid: int) -> list[int]:
+    return [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text(encoding="utf-8").split()
+    ]
+
+
+class LivingProcess(NamedTuple):
+    """A process that is not mistaken for a later one of the same id."""
+
+    pid: int
+    started_ticks: int
+
+    def kill(self) -> None:
+        """End it, if it still is that one."""
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if _started_ticks(self.pid) == self.started_ticks:
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def descendants(pid: int) -> Iterator[LivingProcess]:
+    """The children of a process and theirs, as far as they live."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for child in _children(pid):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                yield LivingProcess(child, _started_ticks(child))
+            yield from descendants(child)
+
+
+def _started_ticks(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,11 +28,19 @@ class Fault(NamedTuple):
 
 
 class FaultyTriton(ScriptedTriton):
-    """Answers rightly until ``fault`` names what is wrong with the head's answers."""
+    """Answers rightly until ``fault`` names what is wrong with the head's answers, and late by ``delay_seconds``."""
 
     fault: str | None = None
+    delay_seconds: float = 0.0
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+        """Triton's inference call."""
+        if self.delay_seconds:
+            await asyncio.sleep(self.delay_seconds)
+        return await super().ModelInfer(request, context)
 
     def _right(self, asked: Asked) -> Tensors:
+        del self.asked[:-1]  # a long run asks for gigabytes
         tensors = super()._right(asked)
         if "SCORES" not in tensors:
             return tensors

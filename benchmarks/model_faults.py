@@ -16,11 +16,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from benchmarks.chaos.accounts import Accounts, added
+from benchmarks.chaos.settlement import settle_log
+from benchmarks.chaos.watch import watched
 from benchmarks.model_fault_kinds import Fault, real_faults, scripted, scripted_faults
 from benchmarks.report import keep, table
 from benchmarks.servers import MODELS, REPOSITORY, bundled_triton, empty_broker
 from stream.clock import SystemClock
 from stream.events import UPDATES_TOPIC
+from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS, Fed, events, produce
 from tests.brokers import Broker, recreate_topics
 from tests.worker_process import WorkerProcess, latest_by_key, loads, read_topic, total
@@ -31,6 +35,8 @@ _USERS: Final = 40
 #: Fed before the first fault, during each fault, and after each.
 _STEP: Final = 120
 _LADDER: Final = ("cached", "profile", "none")
+#: Topics are not read in step, so nothing may be late.
+_POLICY: Final = WindowPolicy(lateness_grace_ms=30 * 86_400_000)
 _clock = SystemClock()
 
 Samples = Mapping[str, float]
@@ -50,36 +56,69 @@ class Figures(NamedTuple):
     passed: bool
 
 
+class _Part(NamedTuple):
+    """What came of the faults of one server."""
+
+    figures: list[Figures]
+    accounts: Accounts
+    longest_stall_seconds: float
+    exit_code: int | None
+
+    def problems(self) -> list[str]:
+        """What breaks the promise."""
+        problems = [f"{figure.fault}: {_shown(figure)}" for figure in self.figures if not figure.passed]
+        if not problems and self.exit_code:
+            problems.append(f"the worker ended with {self.exit_code} when it was told to stop")
+        return problems + self.accounts.problems()
+
+
+def _shown(figure: Figures) -> str:
+    return ", ".join(f"{name} {value}" for name, value in figure._asdict().items() if name != "fault")
+
+
 def measure(broker: Broker, seed: int = DEFAULT_SEED) -> dict[str, Any]:
     """The gate's figures; ``pass`` says whether it holds."""
     with bundled_triton(REPOSITORY, MODELS) as triton:
-        figures = _under(broker, seed, triton.grpc_url, real_faults(triton), triton.admin_key)
+        parts = [_under(broker, seed, triton.grpc_url, real_faults(triton), triton.admin_key)]
     with scripted() as (url, server):
-        figures += _under(broker, seed, url, scripted_faults(server), "none needed")
+        parts.append(_under(broker, seed, url, scripted_faults(server), "none needed"))
+    figures = [figure for part in parts for figure in part.figures]
+    problems = [problem for part in parts for problem in part.problems()]
     return {
-        "pass": all(figure.passed for figure in figures),
+        "pass": not problems,
+        **added([part.accounts for part in parts]).figures(),
+        "longest_stall_seconds": max(part.longest_stall_seconds for part in parts),
         "seed": seed,
         "broker": broker.kind,
         "worker_restarts": sum(figure.worker_restarts for figure in figures),
         "faults": {figure.fault: figure._asdict() for figure in figures},
+        "problems": problems,
     }
 
 
-def _under(broker: Broker, seed: int, url: str, faults: Sequence[Fault], key: str) -> list[Figures]:
+def _under(broker: Broker, seed: int, url: str, faults: Sequence[Fault], key: str) -> _Part:
+    servers = broker.bootstrap_servers
     asyncio.run(recreate_topics(broker, APP_ID))
     fed = events(_STEP * (1 + 2 * len(faults)), users=_USERS, seed=seed)
     steps = [fed[start : start + _STEP] for start in range(0, len(fed), _STEP)]
-    with tempfile.TemporaryDirectory() as directory, _worker(Path(directory), broker, url, key) as worker:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        watched(servers, APP_ID) as progress,
+        _worker(Path(directory), broker, url, key) as worker,
+    ):
         run = _Run(broker, worker)
         run.feed(steps[0])
         worker.until(lambda now: run.is_calm(now) and now["interestflow_ready"] == 1)
-        figures = []
+        progress.forget_stalls()
+        figures: list[Figures] = []
         for number, fault in enumerate(faults):
             figures.append(run.suffer(fault, steps[1 + 2 * number], steps[2 + 2 * number]))
             if not figures[-1].passed:
-                return figures  # the worker is not as the next fault expects it
-        code = worker.end(signal.SIGTERM)
-    return figures if code == 0 else [figure._replace(passed=False) for figure in figures]
+                break  # the worker is not as the next fault expects it
+        stall = round(progress.longest_stall_seconds, 1)
+        code = worker.end(signal.SIGTERM) if figures[-1].passed else None
+    accounts, _ = asyncio.run(settle_log(servers, APP_ID, _POLICY))
+    return _Part(figures, accounts, stall, code)
 
 
 def _worker(directory: Path, broker: Broker, url: str, key: str) -> WorkerProcess:
@@ -210,6 +249,8 @@ def main() -> None:
     print(
         f"G4: {'pass' if told['pass'] else 'FAIL'}, {told['worker_restarts']} worker restarts, seed {told['seed']}"
     )
+    for problem in told["problems"]:
+        print(f"  {problem}")
     keep({"gates": {"G4": told}}, asked.json)
     raise SystemExit(0 if told["pass"] else 1)
 

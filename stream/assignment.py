@@ -1,19 +1,31 @@
 """The partitions that a worker holds: where delivery of them starts, and what a rebalance asks of FOLD and SCORE."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
 from faust.types import TP
 
 from stream.app import USER_SCORES, StreamApp, changelog_topic
+from stream.embedded.one_worker import OneWorker
 from stream.errors import FatalError
 from stream.events import BEHAVIOUR_TOPICS
 from stream.metrics import Metrics
 from stream.partitioner import Partitioner
 from stream.scoring import Scoring
-from stream.sources import check_changelog, check_homes, highest_applied, safe_positions
+from stream.sender import SETTLE_SECONDS
+from stream.sources import (
+    check_homes,
+    check_loss,
+    highest_applied,
+    is_cut,
+    losses,
+    places_of_losses,
+    safe_positions,
+    unread,
+)
+from stream.stall import Place, Position
 from stream.stores.backend import PartitionStore
 
 log = structlog.get_logger(__name__)
@@ -31,6 +43,12 @@ class AssignmentParts(NamedTuple):
     source_epoch: int
     metrics: Metrics
     failed: Callable[[BaseException], None]
+    settle: Callable[[float], Awaitable[None]]
+    """Waits for sends under way; see ``stream.sender.BatchSender``."""
+    group_positions: Callable[[Sequence[Place]], Awaitable[Mapping[Place, Position]]]
+    """What the broker says that the group has committed."""
+    only: OneWorker | None = None
+    """Of a broker that is for one worker."""
 
 
 class Assignment:
@@ -55,6 +73,7 @@ class Assignment:
         assert self.app is not None
         if not positions:
             return {}
+        log.info("state_recovered")
         ends = await self.app.consumer.highwaters(*positions)
         partitions = {tp.partition for tp in positions}
         applied = {}
@@ -65,15 +84,44 @@ class Assignment:
         ends = {TP(*tp): end for tp, end in ends.items()}
         return safe_positions(positions, ends, applied, self._parts.source_epoch)
 
-    def check_changelogs(self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
-        """Pass if the stores can be brought up to date; see ``stream.sources.check_changelog``."""
+    async def check_changelogs(
+        self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]
+    ) -> Mapping[TP, int]:
+        """Pass if the stores can be brought up to date; see ``stream.sources``.
+
+        Returns:
+            Beginnings to be committed: of partitions that lost records of which nothing was ever folded.
+        """
         try:
-            for tp, end in ends.items():
-                store = self._parts.scores if tp.topic.endswith(_SCORES_CHANGELOG) else self._parts.behaviour
-                check_changelog(TP(*tp), store.persisted_offset(tp.partition), beginnings[tp], end)
+            to_read = sum(unread(self._persisted(TP(*tp)), beginnings[tp], end) for tp, end in ends.items())
+            log.info("recovery_began", changelog_offsets=to_read)
+            cut = [
+                TP(*tp)
+                for tp, end in ends.items()
+                if is_cut(TP(*tp), self._persisted(TP(*tp)), beginnings[tp], end)
+            ]
+            return await self._without_lost(cut, beginnings, ends) if cut else {}
         except FatalError as error:
             self._parts.failed(error)
             raise
+
+    async def _without_lost(
+        self, cut: Sequence[TP], beginnings: Mapping[TP, int], ends: Mapping[TP, int]
+    ) -> Mapping[TP, int]:
+        known = losses(cut, await self._parts.group_positions(places_of_losses(cut)))
+        for tp in cut:
+            check_loss(tp, self._persisted(tp), beginnings[tp], ends[tp], known[tp])
+        for tp in cut:
+            # Not kept beside what is left: a deletion may have been among what is lost.
+            self._store_of(tp).drop(tp.partition)
+            log.warning("changelog_begins_late", topic=tp.topic, partition=tp.partition, begin=beginnings[tp])
+        return {tp: beginnings[tp] for tp in cut if known[tp].accepted < beginnings[tp]}
+
+    def _store_of(self, tp: TP) -> PartitionStore:
+        return self._parts.scores if tp.topic.endswith(_SCORES_CHANGELOG) else self._parts.behaviour
+
+    def _persisted(self, tp: TP) -> int | None:
+        return self._store_of(tp).persisted_offset(tp.partition)
 
     def read_back(self, table: str, records: int) -> None:
         """Recovery read so many records of a table's changelog."""
@@ -88,6 +136,12 @@ class Assignment:
 
     def rebalance_ended(self, partitions: set[int]) -> None:
         """State is complete for these partitions: their users are scored."""
+        if self._parts.only is not None:
+            try:
+                self._parts.only.given(partitions)
+            except FatalError as error:
+                self._parts.failed(error)
+                return
         self.partitions = frozenset(partitions)
         for topic in BEHAVIOUR_TOPICS:
             self._parts.metrics.partitions.labels(topic).set(len(partitions))
@@ -96,6 +150,7 @@ class Assignment:
         log.info("partitions_assigned", partitions=sorted(partitions))
 
     async def revoked(self) -> None:
-        """Partitions are going: send what is in hand."""
+        """Partitions are going: send what is in hand, and let nothing be under way when the next owner begins."""
         if self.scoring is not None:
             await self.scoring.drain()
+        await self._parts.settle(SETTLE_SECONDS)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from stream.acls import acl_script, worker_rules
+from stream.changelog_loss import accept_loss
 from stream.clock import SystemClock
 from stream.contracts import write_contracts
 from stream.decode import decode_erasure_key
@@ -181,6 +182,15 @@ def topics_check() -> None:
     if any(problem.error for problem in problems):
         raise typer.Exit(1)
     typer.echo("topics fit")
+
+
+@topics.command("accept-loss")
+def topics_accept_loss(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it only say what is lost.")] = False,
+) -> None:
+    """Let workers start with what is left of changelogs whose first records were deleted."""
+    for line in _run(accept_loss(load_settings(), is_sure=yes)):
+        typer.echo(line)
 
 
 @topics.command("acls")

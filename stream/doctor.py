@@ -3,6 +3,7 @@
 import shutil
 from typing import NamedTuple
 
+from stream.changelog_loss import find_cuts
 from stream.errors import FatalError, ModelRepositoryError, ModelUnavailableError
 from stream.kafka_client import client_kwargs, settings_topics
 from stream.model.access import triton_access
@@ -27,6 +28,8 @@ class Finding(NamedTuple):
 async def examine(settings: Settings) -> list[Finding]:
     """Look at Kafka, the topics, the model repository, Triton and the disk."""
     findings = await _kafka(settings)
+    if all(finding.ok for finding in findings):
+        findings += await _changelogs(settings)
     version = None
     if settings.model.enabled and all(finding.ok for finding in findings):
         rollout = (await read_records(settings)).in_force
@@ -48,6 +51,12 @@ async def _kafka(settings: Settings) -> list[Finding]:
         return [Finding(ok=False, text=str(error))]
     found = [Finding(ok=problem.error is None, text=problem.message) for problem in problems]
     return [Finding(ok=True, text=f"Kafka answers at {kafka.bootstrap_servers}"), *found]
+
+
+async def _changelogs(settings: Settings) -> list[Finding]:
+    cuts = await find_cuts(settings)
+    cure = "only a worker that kept its store can go on; see `interestflow topics accept-loss` (docs/reliability.md)"
+    return [Finding(ok=False, text=f"{cut}: {cure}") for cut in cuts]
 
 
 def _repository(settings: Settings, version: str | None) -> tuple[Finding, ModelBundle | None]:

@@ -10,13 +10,15 @@
     │   ├── OffsetsUnknownError     the broker does not tell a group's offsets (stream.offsets)
     │   └── TopicMissingError, ReadingStalledError   a compacted topic can't be read now (stream.compacted)
     └── FatalError              stop the process; the message says what to change
-        ├── ConfigurationError      settings, topics or files that don't fit
+        ├── ConfigurationError      settings, topics or files that don't fit (SecondWorkerError: stream.embedded)
         ├── PartitionMismatchError  co-partitioned topics differ
         ├── PartitionCountChangedError  users live on other partitions than their keys say (stream.sources)
         ├── SendFailedError         a broker refuses a record for good (stream.sender)
         ├── SourceRewoundError      an input log ends below what was already applied
         ├── ChangelogRewoundError, ChangelogTruncatedError  a kept store can't be brought up to date (stream.sources)
+        ├── ChangelogLostError      the state of a partition is deleted, and no store has it (stream.sources)
         ├── WorkerStalledError      work is there and nothing gets on (stream.watchdog)
+        ├── SeatTakenError          another worker has this one's static id (stream.static_member)
         ├── NoPartitionsError       more workers than partitions (stream.watchdog)
         ├── DeadLetterLimitError    almost everything of a topic is rejected
         ├── StateVersionError       state written by a version that we can't read

@@ -1,6 +1,5 @@
 """Settings to client arguments and topics: one place that knows security for aiokafka and for Faust."""
 
-import ipaddress
 import socket
 import ssl
 from typing import Any, Final
@@ -10,6 +9,8 @@ from faust.types.auth import CredentialsT
 
 from stream.errors import ConfigurationError
 from stream.kafka_settings import KafkaSettings
+from stream.kafka_token import FileToken
+from stream.loopback import is_loopback
 from stream.secret import read_secret
 from stream.settings import Settings
 from stream.topic_specs import TopicSpec, service_topics
@@ -31,10 +32,11 @@ def client_kwargs(settings: KafkaSettings) -> dict[str, Any]:
         "security_protocol": settings.security_protocol,
     }
     if settings.security_protocol.startswith("SASL"):
-        username, password = _login(settings)
         kwargs["sasl_mechanism"] = settings.sasl_mechanism
-        kwargs["sasl_plain_username"] = username
-        kwargs["sasl_plain_password"] = password
+        if settings.sasl_mechanism == "OAUTHBEARER":
+            kwargs["sasl_oauth_token_provider"] = _token(settings)
+        else:
+            kwargs["sasl_plain_username"], kwargs["sasl_plain_password"] = _login(settings)
     if settings.security_protocol.endswith("SSL"):
         kwargs["ssl_context"] = _ssl_context(settings)
     return kwargs
@@ -53,12 +55,15 @@ def settings_topics(settings: Settings) -> tuple[TopicSpec, ...]:
 def faust_credentials(settings: KafkaSettings) -> CredentialsT | None:
     """The same for Faust's own consumer and producer."""
     if settings.security_protocol.startswith("SASL"):
+        context = _ssl_context(settings) if settings.security_protocol == "SASL_SSL" else None
+        if settings.sasl_mechanism == "OAUTHBEARER":
+            return faust.OAuthCredentials(oauth_cb=_token(settings), ssl_context=context)
         username, password = _login(settings)
         return faust.SASLCredentials(
             username=username,
             password=password,
             mechanism=settings.sasl_mechanism,
-            ssl_context=_ssl_context(settings) if settings.security_protocol == "SASL_SSL" else None,
+            ssl_context=context,
         )
     if settings.security_protocol == "SSL":
         return faust.SSLCredentials(context=_ssl_context(settings))
@@ -73,15 +78,6 @@ def group_instance_id(settings: KafkaSettings) -> str | None:
     if not settings.static_membership:
         return None
     return settings.group_instance_id or socket.gethostname()
-
-
-def is_loopback(server: str) -> bool:
-    """Whether ``host:port`` stays on this machine."""
-    host = server.strip().rpartition(":")[0].strip("[]") or server.strip()
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _require_encryption(settings: KafkaSettings) -> None:
@@ -109,6 +105,19 @@ def _login(settings: KafkaSettings) -> tuple[str, str]:
             f"INTERESTFLOW_KAFKA__SECURITY_PROTOCOL={settings.security_protocol} needs {', '.join(missing)}"
         )
     return settings.sasl_username, password
+
+
+def _token(settings: KafkaSettings) -> FileToken:
+    if settings.sasl_token_file is None:
+        raise ConfigurationError(
+            "INTERESTFLOW_KAFKA__SASL_MECHANISM=OAUTHBEARER needs INTERESTFLOW_KAFKA__SASL_TOKEN_FILE"
+        )
+    if settings.sasl_username or settings.sasl_password or settings.sasl_password_file:
+        raise ConfigurationError(
+            "INTERESTFLOW_KAFKA__SASL_MECHANISM=OAUTHBEARER takes who we are from the token: unset "
+            "INTERESTFLOW_KAFKA__SASL_USERNAME and the password"
+        )
+    return FileToken(settings.sasl_token_file)
 
 
 def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:

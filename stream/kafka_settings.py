@@ -48,11 +48,14 @@ class KafkaSettings(Section):
         "kafka", description="tansu: the embedded broker, whose ListOffsets needs a work-around."
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
     sasl_password_file: Path | None = Field(
         None, description="The password from a file, as a mounted secret."
+    )
+    sasl_token_file: Path | None = Field(
+        None, description="Of OAUTHBEARER: a token that something else keeps fresh; read at every login."
     )
     ssl_ca_file: Path | None = Field(None, description="PEM; without it the machine's authorities.")
     ssl_cert_file: Path | None = Field(

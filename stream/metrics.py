@@ -67,6 +67,9 @@ class Metrics:
         self.send_retries = self._counter(
             "send_retries", "Sends tried again after a retryable error.", "error"
         )
+        self.sends_given_up = self._counter(
+            "sends_given_up", "Batches under way that were given up while partitions moved."
+        )
         self.texts_published = self._counter("texts_published", "Texts first met and sent to catalog.texts.")
 
     def _declare_transport(self) -> None:

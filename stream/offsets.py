@@ -55,6 +55,13 @@ class GroupOffsets:
             (tp.topic, tp.partition): Position(max(committed[tp].offset, 0), ends[tp]) for tp in partitions
         }
 
+    async def positions_once(self, places: Sequence[Place]) -> dict[Place, Position]:
+        """As ``positions``, for a single question: disconnected afterwards."""
+        try:
+            return await self.positions(places)
+        finally:
+            await self.close()
+
     async def close(self) -> None:
         """Disconnect; the next question connects again."""
         admin, self._admin = self._admin, None

@@ -12,7 +12,11 @@ from aiokafka.protocol.metadata import MetadataRequest
 _SECONDS: Final = 10.0
 _TAKEN: Final = (
     "bootstrap_servers", "security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password",
+    "sasl_oauth_token_provider",
 )  # fmt: skip
+_BEARER_REFUSED: Final = (
+    "refuses the token of INTERESTFLOW_KAFKA__SASL_TOKEN_FILE: check its time, its issuer and its audience"
+)
 
 
 async def why_refused(client_kwargs: Mapping[str, Any]) -> str:
@@ -23,20 +27,26 @@ async def why_refused(client_kwargs: Mapping[str, Any]) -> str:
     """
     arguments = {name: client_kwargs[name] for name in _TAKEN if name in client_kwargs}
     host, port, _ = collect_hosts(str(arguments.pop("bootstrap_servers")))[0]
+    logged_in_by_token = False
     try:
         async with asyncio.timeout(_SECONDS):
             connection = await create_conn(host, port, **arguments)
+            logged_in_by_token = arguments.get("sasl_mechanism") == "OAUTHBEARER"
             try:
-                await connection.send(MetadataRequest([]))
+                # aiokafka takes a refused token for a login; the broker ends the connection after one more answer.
+                for _ in range(2):
+                    await connection.send(MetadataRequest([]))
             finally:
                 connection.close()
     except (OSError, KafkaError, TimeoutError) as error:
-        return f"{host}:{port} {_reason(error, client_kwargs)}"
+        return f"{host}:{port} {_BEARER_REFUSED if logged_in_by_token else _reason(error, client_kwargs)}"
     return f"{host}:{port} answers now: try again"
 
 
 def _reason(error: Exception, client_kwargs: Mapping[str, Any]) -> str:
     if isinstance(error, (SaslAuthenticationFailed, AuthenticationFailedError)):
+        if client_kwargs.get("sasl_mechanism") == "OAUTHBEARER":
+            return _BEARER_REFUSED
         user, mechanism = client_kwargs.get("sasl_plain_username"), client_kwargs.get("sasl_mechanism")
         return (
             f"refuses the user {user!r} ({mechanism}): check INTERESTFLOW_KAFKA__SASL_USERNAME, __SASL_MECHANISM and the "

@@ -1,7 +1,10 @@
 """When quiet users are looked at again: scores decay, and behaviours leave the window, without any event."""
 
 import heapq
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+#: Entries of users who are gone, beside as many as there are reviews, that are not worth a clearing.
+_SPARE_ENTRIES: Final = 1_000
 
 
 class Review(NamedTuple):
@@ -23,7 +26,8 @@ def next_review_ms(at_ms: int, now_ms: int, period_ms: int) -> int:
 class Reviews:
     """A calendar with one review per user, the one planned last; bounded by the users, not by their scorings."""
 
-    def __init__(self) -> None:
+    def __init__(self, spare_entries: int = _SPARE_ENTRIES) -> None:
+        self._spare_entries = spare_entries
         self._planned: dict[bytes, Review] = {}
         #: A user's entry may stand earlier than his review: it is moved when its turn comes.
         self._heap: list[Review] = []
@@ -36,6 +40,7 @@ class Reviews:
         """Note a review in place of an earlier plan; 0 means never."""
         if not review.at_ms:
             self._planned.pop(review.key, None)
+            self._clear_entries()
             return
         self._planned[review.key] = review
         entered_at = self._entered_at.get(review.key)
@@ -65,6 +70,13 @@ class Reviews:
         self._planned.clear()
         self._heap.clear()
         self._entered_at.clear()
+
+    def _clear_entries(self) -> None:
+        """Of users without a review, once most are: where many come once and are forgotten, a day holds millions of them."""
+        if len(self._heap) > 2 * len(self._planned) + self._spare_entries:
+            self._heap = list(self._planned.values())
+            heapq.heapify(self._heap)
+            self._entered_at = {review.key: review.at_ms for review in self._heap}
 
     def _enter(self, review: Review) -> None:
         heapq.heappush(self._heap, review)

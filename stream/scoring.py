@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -14,7 +14,6 @@ from stream.errors import TransientError
 from stream.pacing import ScorePace
 from stream.reviews import Review, Reviews
 from stream.score_record import peek_review, peek_scored, peek_version
-from stream.scorer import Scorer
 from stream.sender import SendAbandonedError
 from stream.setting_sections import ModelSettings, ScoreSettings
 from stream.state import peek_revision
@@ -34,10 +33,23 @@ _STUCK_SECONDS: Final = 60.0
 _SPARE_BATCHES: Final = 4
 
 
+class BatchScorer(Protocol):
+    """Deals with due users; see ``stream.scorer.Scorer``."""
+
+    @property
+    def work_seconds(self) -> float:
+        """For how long it kept the event loop."""
+        ...
+
+    async def score(self, due: Sequence[DueUser], abandoned: Callable[[], bool]) -> list[DueUser]:
+        """Make their results durable; gives those that are to be tried again."""
+        ...
+
+
 class ScoringParts(NamedTuple):
     """What the scoring loop works with."""
 
-    scorer: Scorer
+    scorer: BatchScorer
     due: DueUsers
     pace: ScorePace
     behaviour: PartitionStore
@@ -241,5 +253,6 @@ class Scoring:
             again = self._settings.retry_seconds if user in unscored else None
             self._parts.due.done(user, now, retry_in_seconds=again)
             stored = self._parts.scores.get(user.partition, user.key)
-            if again is None and stored is not None:
-                self._reviews.plan(Review(peek_review(stored), user.partition, user.key))
+            if again is None:  # a user without a record was forgotten, and his review with him
+                at_ms = 0 if stored is None else peek_review(stored)
+                self._reviews.plan(Review(at_ms, user.partition, user.key))

@@ -1,4 +1,9 @@
-"""Record batches to Kafka: acknowledged by all replicas, tried again in place, never silently dropped."""
+"""Record batches to Kafka: acknowledged by all replicas, tried again in place, never silently dropped.
+
+A batch that the producer has can't be taken back from it, and an idempotent one is tried for as long as it takes, also
+when nobody waits for it any more. So before partitions are given up, ``settle`` waits for what is under way, and gives up
+the whole producer if that takes too long: what it holds is gone with it, and a new one is made for the next send.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
 
 from stream.clock import Clock
 from stream.errors import FatalError, TransientError
@@ -17,6 +22,11 @@ log = structlog.get_logger(__name__)
 #: One request's worth; a record of MAX_STATE_BYTES fits in it, and in a broker's default 1 MiB.
 MAX_BATCH_BYTES: Final = 900_000
 _BACK_OFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+#: How long what is under way may take before it is given up. With the time that scores in hand get before it, it is well
+#: below the rebalance time-out (12 s), after which the broker gives the partitions away without asking.
+SETTLE_SECONDS: Final = 3.0
+#: A producer that is given up gets so long to end a request whose connection was closed.
+_CONNECTING_SECONDS: Final = 0.5
 
 
 class SendAbandonedError(TransientError):
@@ -65,45 +75,66 @@ class BatchSender:
         self._linger_ms = linger_ms
         self._idempotent = idempotent
         self._producer: AIOKafkaProducer | None = None
+        self._connecting = asyncio.Lock()
+        self._under_way: set[asyncio.Task[int]] = set()
+        self._is_stopped = False
 
     async def start(self) -> None:
         """Connect."""
-        self._producer = AIOKafkaProducer(
-            **self._client_kwargs,
-            acks="all",
-            enable_idempotence=self._idempotent,
-            linger_ms=self._linger_ms,
-            max_batch_size=MAX_BATCH_BYTES,
-            max_request_size=MAX_BATCH_BYTES + 100_000,
-        )
-        await self._producer.start()
+        await self._connected()
 
     async def stop(self) -> None:
-        """Send what is pending and disconnect."""
-        if self._producer is not None:
-            await self._producer.stop()
+        """Send nothing more, settle what is under way and disconnect."""
+        self._is_stopped = True
+        await self.settle(SETTLE_SECONDS)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until nothing is under way; what still is then is given up, so that it can't follow another's records.
+
+        What the broker has read but not yet answered can still be written, as after a crash.
+
+        Args:
+            seconds: For how long to wait.
+        """
+        if not self._under_way:
+            return
+        _, late = await asyncio.wait(self._under_way, timeout=seconds)
+        if not late:
+            return
+        self._metrics.sends_given_up.inc(len(late))
+        log.warning("sends_given_up", batches=len(late), after_seconds=seconds)
+        producer, self._producer = self._producer, None
+        for task in late:
+            task.cancel()
+        if producer is not None:
+            await _end_at_once(producer)
 
     async def send(self, outgoing: Sequence[Outgoing], abandoned: Callable[[], bool]) -> list[int]:
         """Send all and wait until all replicas have them.
 
         Args:
             outgoing: What to send; empty ones are allowed.
-            abandoned: Says during retries that the partitions are not ours any more.
+            abandoned: Says before each attempt that the partitions are not ours any more.
 
         Returns:
             The offset of the last record of each, -1 for an empty one.
 
         Raises:
-            SendAbandonedError: If ``abandoned`` while something was still to be sent.
+            SendAbandonedError: If ``abandoned`` while something was still to be sent, or if it was given up.
             SendFailedError: If the broker refuses for good.
         """
         offsets = [-1] * len(outgoing)
         pending = [index for index, out in enumerate(outgoing) if out.records]
         attempt = 0
         while pending:
-            sent = await asyncio.gather(
-                *(self._send_one(outgoing[index]) for index in pending), return_exceptions=True
-            )
+            if self._is_stopped or abandoned():
+                raise SendAbandonedError("the partitions moved while sending; the new owner repeats it")
+            started = [self._start_one(outgoing[index]) for index in pending]
+            # Whoever is cancelled here leaves the sends to settle(): the producer has them anyway.
+            sent = await asyncio.gather(*map(asyncio.shield, started), return_exceptions=True)
             failed: list[int] = []
             for index, result in zip(pending, sent, strict=True):
                 if isinstance(result, BaseException):
@@ -113,13 +144,20 @@ class BatchSender:
                     offsets[index] = result
             pending = failed
             if pending:
-                if abandoned():
-                    raise SendAbandonedError("the partitions moved while sending; the new owner repeats it")
                 await self._clock.sleep(_BACK_OFF_SECONDS[min(attempt, len(_BACK_OFF_SECONDS) - 1)])
                 attempt += 1
         return offsets
 
+    def _start_one(self, out: Outgoing) -> "asyncio.Task[int]":
+        task = asyncio.create_task(self._send_one(out), name=f"send-{out.topic}")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
+
     def _note_failure(self, out: Outgoing, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            message = f"{out.topic} partition {out.partition} took too long while the partitions moved"
+            raise SendAbandonedError(message) from error
         if not isinstance(error, KafkaError):
             raise error
         # aiokafka calls a time-out final: it gave up waiting for room in its buffer, which a slow broker will make again.
@@ -130,8 +168,7 @@ class BatchSender:
         log.warning("send_retried", topic=out.topic, partition=out.partition, error=type(error).__name__)
 
     async def _send_one(self, out: Outgoing) -> int:
-        producer = self._producer
-        assert producer is not None, "start() first"
+        producer = await self._connected()
         batches = self._batches(producer, out)
         sent: list[asyncio.Future[Any]] = []
         try:
@@ -148,6 +185,29 @@ class BatchSender:
             offset = int(answer.offset)
         return offset + int(batches[-1].record_count()) - 1
 
+    async def _connected(self) -> AIOKafkaProducer:
+        """The producer; a new one if the last was given up."""
+        async with self._connecting:
+            if self._producer is None:
+                producer = self._new_producer()
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    def _new_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            **self._client_kwargs,
+            acks="all",
+            enable_idempotence=self._idempotent,
+            linger_ms=self._linger_ms,
+            max_batch_size=MAX_BATCH_BYTES,
+            max_request_size=MAX_BATCH_BYTES + 100_000,
+        )
+
     def _batches(self, producer: AIOKafkaProducer, out: Outgoing) -> list[Any]:
         batches = [producer.create_batch()]
         for record in out.records:
@@ -163,6 +223,20 @@ class BatchSender:
             key=record.key, value=record.value, timestamp=record.timestamp_ms, headers=list(record.headers)
         )
         return metadata is not None
+
+
+async def _end_at_once(producer: AIOKafkaProducer) -> None:
+    """Close a producer without sending what it holds; its own ``stop`` would send that first, however long it takes."""
+    # Private, for there is no other way; tests/unit/test_faust_private_names.py looks at them.
+    producer._message_accumulator.fail_all(ProducerClosed("given up"))  # noqa: SLF001
+    task = producer._sender.sender_task  # noqa: SLF001
+    task.cancel()
+    await producer.client.close()  # else it would wait for the answer to a request under way
+    await asyncio.wait([task], timeout=_CONNECTING_SECONDS)
+    while not task.done():
+        task.cancel()  # a request that still connects, too
+        await asyncio.wait([task])
+    await producer.stop()
 
 
 def _require_size(out: Outgoing, record: OutRecord) -> None:

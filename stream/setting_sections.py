@@ -75,6 +75,9 @@ class ModelSettings(Section):
         None, description="PEM; our certificate, for a Triton that asks for one."
     )
     grpc_key_file: Path | None = Field(None, description="PEM; its key.")
+    grpc_allow_plaintext: bool = Field(
+        default=False, description="Without TLS also to a Triton that is not on this machine."
+    )
     restricted_key_name: str = Field(
         "admin-key",
         pattern=r"^[a-z0-9-]+$",

@@ -1,7 +1,8 @@
 """Checks that the state and the inputs still belong together, before anything is delivered."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from typing import NamedTuple
 
 from faust.types import TP
 
@@ -10,6 +11,7 @@ from stream.errors import FatalError, SourceRewoundError
 from stream.events import OWNED_TOPICS
 from stream.fold import source_key
 from stream.partitioner import Partitioner
+from stream.stall import Place, Position
 from stream.state import peek_applied
 from stream.stores.backend import PartitionStore
 
@@ -43,13 +45,38 @@ class ChangelogTruncatedError(FatalError):
         super().__init__(
             f"{tp.topic} partition {tp.partition} begins at offset {begin}, but the store holds it up to offset {persisted} "
             "only: what was between is deleted, so users would silently be old. A changelog must be compacted and never "
-            "deleted (`interestflow topics check`); to go on with what is left, delete INTERESTFLOW_STORE__DIRECTORY of "
-            "this worker and restart it, and replay the inputs if they are still there"
+            "deleted (`interestflow topics check`); to go on with what is left, stop all workers and run `interestflow "
+            "topics accept-loss`: they let go of what their stores hold of it as they start; then replay the inputs if "
+            "they are still there"
         )
 
 
-def check_changelog(tp: TP, persisted: int | None, begin: int, end: int) -> None:
-    """Pass if the store of a partition can be brought up to date from its changelog.
+class ChangelogLostError(FatalError):
+    """Records of a changelog were deleted, and the store holds nothing of what they said."""
+
+    def __init__(self, tp: TP, begin: int, end: int) -> None:
+        super().__init__(
+            f"{tp.topic} partition {tp.partition} begins at offset {begin} and ends at {end}: what was before is deleted, the "
+            "store holds nothing of it and its inputs are committed, so users would silently start anew. A changelog must "
+            "be compacted and never deleted (`interestflow topics check`). If an INTERESTFLOW_STORE__DIRECTORY still has "
+            "it, start the worker with that; to go on with what is left, stop all workers and run `interestflow topics "
+            "accept-loss`, then replay the inputs if they are still there"
+        )
+
+
+class Loss(NamedTuple):
+    """What the group's committed offsets say of a changelog partition whose first records are deleted."""
+
+    #: Where its log began when a person gave up what was before; 0: nobody has.
+    accepted: int
+    #: Inputs of that partition are folded, so that it had a state.
+    is_committed: bool
+
+
+def is_cut(tp: TP, persisted: int | None, begin: int, end: int) -> bool:
+    """Whether records that the store of a partition needs are deleted from its changelog.
+
+    Compaction never moves the beginning of a log; only DeleteRecords and retention do.
 
     Args:
         tp: The changelog's partition.
@@ -59,14 +86,46 @@ def check_changelog(tp: TP, persisted: int | None, begin: int, end: int) -> None
 
     Raises:
         ChangelogRewoundError: If it ends before what the store holds.
-        ChangelogTruncatedError: If it begins after what the store needs next.
     """
-    if persisted is None:
-        return
-    if persisted >= end:
+    if persisted is not None and persisted >= end:
         raise ChangelogRewoundError(tp, persisted, end)
-    if begin > persisted + 1:
+    return begin > (-1 if persisted is None else persisted) + 1
+
+
+def unread(persisted: int | None, begin: int, end: int) -> int:
+    """Offsets that recovery has yet to read; arguments as of ``is_cut``."""
+    return max(0, end - max(begin, (-1 if persisted is None else persisted) + 1))
+
+
+def check_loss(tp: TP, persisted: int | None, begin: int, end: int, loss: Loss) -> None:
+    """Pass if a partition that ``is_cut`` may be recovered from what is left of its changelog.
+
+    Raises:
+        ChangelogTruncatedError: If the store holds an older state, and nobody gave up what is missing.
+        ChangelogLostError: If it holds none though there was one, and nobody gave it up.
+    """
+    if loss.accepted >= begin:
+        return
+    if persisted is not None:
         raise ChangelogTruncatedError(tp, persisted, begin)
+    if loss.is_committed:
+        raise ChangelogLostError(tp, begin, end)
+
+
+def places_of_losses(changelogs: Iterable[TP]) -> list[Place]:
+    """The partitions whose committed offsets ``losses`` needs."""
+    return sorted({(topic, tp.partition) for tp in changelogs for topic in (tp.topic, *OWNED_TOPICS)})
+
+
+def losses(changelogs: Iterable[TP], positions: Mapping[Place, Position]) -> dict[TP, Loss]:
+    """What the positions of the group say of each changelog partition."""
+    return {
+        tp: Loss(
+            accepted=positions[tp.topic, tp.partition].offset,
+            is_committed=any(positions[topic, tp.partition].offset > 0 for topic in OWNED_TOPICS),
+        )
+        for tp in changelogs
+    }
 
 
 def highest_applied(store: PartitionStore, partition: int) -> dict[int, int]:

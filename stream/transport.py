@@ -1,7 +1,8 @@
 """Kafka to agent, one Faust event per bundle: a run of one partition's records, in order, without holes.
 
 Stock Faust pays about 440 µs a record for one event each. This consumer stays inside Faust's extension points
-(``App.transport``, ``Transport.Consumer``); recovery, rebalancing, flow control and the commit timer stay stock.
+(``App.transport``, ``Transport.Consumer``); recovery, rebalancing, flow control and the commit timer stay stock. Recovery
+takes in a bundle of a changelog as one event of its last offset; ``stream.stores.table`` unpacks it.
 
 Five rules, each with a test in tests/unit/test_transport.py that fails without it:
 
@@ -22,14 +23,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Any, NamedTuple, Protocol, cast
 
 from aiokafka import ConsumerRecord
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from stream.static_member import StaticMemberThread
+
 #: Checks the positions that delivery is about to start from and gives those to use instead.
 PositionCheck = Callable[[Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
-#: Checks changelog partitions, given their beginnings and ends, before tables are recovered from them.
-ChangelogCheck = Callable[[Mapping[TP, int], Mapping[TP, int]], None]
+#: Checks changelog partitions, given their beginnings and ends, before tables are recovered from them; gives those
+#: whose beginning is to be committed: what was before is known to be nothing.
+ChangelogCheck = Callable[[Mapping[TP, int], Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
 Records = list[ConsumerRecord[bytes, bytes]]
 
 
@@ -57,7 +62,7 @@ class BundleSettings(NamedTuple):
 
 
 class BundleConsumer(driver.Consumer):
-    """A Faust consumer that delivers bundles of the input topics and single records of all others."""
+    """A Faust consumer that delivers bundles: of the input topics in order and to be acked, of changelogs as they come."""
 
     settings: BundleSettings
 
@@ -74,13 +79,16 @@ class BundleConsumer(driver.Consumer):
         self._sought = False
         self._released = False
 
+    def _new_consumer_thread(self) -> StaticMemberThread:
+        return StaticMemberThread(self, loop=self.loop, beacon=self.beacon)
+
     def _is_input(self, tp: TP) -> bool:
         return tp.topic in self.settings.topics
 
     # -- delivery ---------------------------------------------------------------------------------------------
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
-        """Fetch once and yield a bundle per input partition and single messages of changelogs."""
+        """Fetch once and yield a bundle or some of each partition."""
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
@@ -88,6 +96,13 @@ class BundleConsumer(driver.Consumer):
         if not self.flow_active:
             await self._seek_while_stopped()
             return
+        fetch = self._delivery_of if records else self._ends_without_records
+        async for message in fetch(records, active, generation):
+            yield message.tp, message
+
+    async def _delivery_of(
+        self, records: Mapping[TP, Records], active: set[TP] | None, generation: int
+    ) -> AsyncIterator[Any]:
         for tp, fetched in records.items():
             if self._interrupted(generation):
                 return  # the seek after the rebalance starts from the committed offsets
@@ -95,15 +110,33 @@ class BundleConsumer(driver.Consumer):
                 if self._is_input(tp) and tp in self.assignment():  # to seek another's partition is an error
                     await self._seek(tp, fetched[0].offset)
                 continue
-            messages = self._bundles_of if self._is_input(tp) else self._singles_of
+            messages = self._bundles_of if self._is_input(tp) else self._changes_of
             async for message in messages(tp, fetched, generation):
-                yield tp, message
+                yield message
 
-    async def _singles_of(self, tp: TP, fetched: Records, generation: int) -> AsyncIterator[Any]:
-        for record in fetched:
+    async def _changes_of(self, tp: TP, fetched: Records, generation: int) -> AsyncIterator[Any]:
+        for start in range(0, len(fetched), self.settings.max_records):
             if self._interrupted(generation):
                 return
-            yield self._to_message(tp, record)
+            chunk = fetched[start : start + self.settings.max_records]
+            yield self._bundle_message(tp, chunk, chunk[-1].offset, generation)
+
+    async def _ends_without_records(
+        self, _: Mapping[TP, Records], active: set[TP] | None, generation: int
+    ) -> AsyncIterator[Any]:
+        """An empty bundle up to where a changelog was read without records: the last of a log can be compacted away.
+
+        Stock Faust waits for them for ever (faust-streaming #176).
+        """
+        for tp in [tp for tp in active or () if not self._is_input(tp)]:
+            try:
+                position = await self.position(tp)
+            except IllegalStateError:  # revoked meanwhile
+                return
+            if self._interrupted(generation):
+                return
+            if position is not None and position - 1 > (self._read_offset[tp] or -1):
+                yield self._bundle_message(tp, [], position - 1, generation)
 
     async def _bundles_of(self, tp: TP, fetched: Records, generation: int) -> AsyncIterator[Any]:
         records = await self._in_order(tp, fetched)
@@ -115,25 +148,16 @@ class BundleConsumer(driver.Consumer):
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             self._bundles[tp].append(last)
             self._expected[tp] = last + 1
-            yield self._bundle_message(tp, chunk, generation)
+            yield self._bundle_message(tp, chunk, last, generation)
 
-    def _bundle_message(self, tp: TP, chunk: Records, generation: int) -> Any:
-        last = chunk[-1]
+    @staticmethod
+    def _bundle_message(tp: TP, chunk: Records, last_offset: int, generation: int) -> Any:
+        timestamp, kind = (chunk[-1].timestamp or 0, chunk[-1].timestamp_type) if chunk else (0, 0)
+        value = cast("bytes", chunk)  # Faust passes it through as it is
         return ConsumerMessage(
-            tp.topic,
-            tp.partition,
-            last.offset,
-            (last.timestamp or 0) / 1000.0,
-            last.timestamp_type,
-            [],
-            None,
-            cast("bytes", chunk),  # Faust passes it through as it is
-            None,
-            0,
-            0,
-            tp,
+            tp.topic, tp.partition, last_offset, timestamp / 1000.0, kind, [], None, value, None, 0, 0, tp,
             generation_id=generation,
-        )
+        )  # fmt: skip
 
     def _interrupted(self, generation: int) -> bool:
         return not self.flow_active or self.app.consumer_generation_id != generation
@@ -202,7 +226,8 @@ class BundleConsumer(driver.Consumer):
         changelogs = [tp for tp in tps if not self._is_input(tp)]
         if changelogs:
             beginnings = await self.earliest_offsets(*changelogs)
-            self.settings.check_changelogs(beginnings, ends)
+            if known := await self.settings.check_changelogs(beginnings, ends):
+                await self._commit(known)
         return ends
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:

@@ -13,6 +13,7 @@ from stream.clock import StreamTime, SystemClock
 from stream.collector import settle_collector
 from stream.compacted import CompactedTopicReader, EndOffsets, latest_offsets
 from stream.due import DueUsers
+from stream.embedded.one_worker import OneWorker
 from stream.embedded.tansu_fetch import install_short_fetches
 from stream.embedded.tansu_highwater import install_tansu_highwater, true_end_offsets
 from stream.errors import FatalError
@@ -35,6 +36,7 @@ from stream.texts import TextCatalog
 from stream.topics import require_topics
 from stream.version import app_version
 from stream.watchdog import Watchdog, WatchdogParts
+from stream.withdrawing import build_withdrawing, due_withdrawals
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +61,11 @@ class Worker:
             linger_ms=kafka.linger_ms,
             idempotent=kafka.broker == "kafka",
         )
-        self.due = DueUsers(settings.score.min_interval_seconds)
+        self.due = (
+            DueUsers(settings.score.min_interval_seconds)
+            if settings.model.enabled
+            else due_withdrawals(settings, self.behaviour, self.time.now_ms)
+        )
         self.pace = ScorePace(settings.score.busy_share)
         self.texts = TextCatalog(kafka.partitions)
         self.partition_of = partitioner(kafka.partitioner, kafka.partitions)
@@ -91,13 +97,16 @@ class Worker:
         self._failure: BaseException | None = None
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._end_offsets: EndOffsets = self._true_ends if kafka.broker == "tansu" else latest_offsets
         self.assignment = Assignment(
             AssignmentParts(
-                self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed
+                self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed,
+                self.sender.settle,
+                GroupOffsets(settings.app_id, client_kwargs(kafka), self._end_offsets).positions_once,
+                OneWorker(kafka.partitions) if kafka.broker == "tansu" else None,
             )
-        )
+        )  # fmt: skip
         read_foreign_headers()
-        self._end_offsets: EndOffsets = self._true_ends if kafka.broker == "tansu" else latest_offsets
         if kafka.broker == "tansu":
             install_tansu_highwater(kafka.bootstrap_servers, client_kwargs=client_kwargs(kafka))
             install_short_fetches()
@@ -137,6 +146,10 @@ class Worker:
             self.score_service = self._build_scoring()
             self.assignment.scoring = self.score_service.scoring
             await self.score_service.start()
+        else:
+            self.assignment.scoring = build_withdrawing(
+                self.settings, self._shared_parts(), self._generation, self._failed
+            )
         hooks = AppHooks(
             fold=self.folder.fold,
             check_positions=self.assignment.check_positions,
@@ -165,11 +178,15 @@ class Worker:
         self.watchdog.start()
 
     def _build_scoring(self) -> ScoreService:
-        parts = SharedParts(
+        return ScoreService(
+            self.settings, self._shared_parts(), self._generation, self._failed, self._end_offsets
+        )
+
+    def _shared_parts(self) -> SharedParts:
+        return SharedParts(
             self.behaviour, self.scores, self.sender, self.due, self.pace, self.texts, self.time, self.clock,
             self.metrics, self.folder.burial,
         )  # fmt: skip
-        return ScoreService(self.settings, parts, self._generation, self._failed, self._end_offsets)
 
     def _open_store(self, table: str) -> PartitionStore:
         store = self.settings.store
@@ -215,6 +232,9 @@ class Worker:
             await self.watchdog.stop()
         if self.score_service is not None:
             await self.score_service.stop()
+        elif self.assignment.scoring is not None:
+            await self.assignment.scoring.stop()
+        await self.sender.stop()  # before the group is left, so that nothing follows the next owner's
         if self.app is not None:
             try:
                 async with asyncio.timeout(_STOP_SECONDS):
@@ -223,7 +243,6 @@ class Worker:
                 log.warning("app_stop_timed_out", seconds=_STOP_SECONDS)
         if self._text_reader is not None:
             await self._text_reader.stop()
-        await self.sender.stop()
         await self.health.stop()
         self.behaviour.close()
         self.scores.close()

@@ -16,7 +16,7 @@ from stream.events import CLICK_TOPIC, EVENT_TYPES, OWNED_TOPICS
 from stream.fold import Received, event_hash, source_key
 from stream.hashing import hash64
 from stream.metrics import Metrics
-from stream.sender import BatchSender, Outgoing, OutRecord
+from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
 from stream.window import DAY_MS, Behaviour
 
 #: 2023-11-14 22:13:20 UTC; the record time of everything that does not say otherwise.
@@ -135,9 +135,14 @@ class FakeSender(BatchSender):
     async def stop(self) -> None:
         """Nothing to disconnect."""
 
+    async def settle(self, seconds: float) -> None:
+        """Nothing is ever under way."""
+
     async def send(self, outgoing: Sequence[Outgoing], abandoned: Callable[[], bool]) -> list[int]:
         if self.error is not None:
             raise self.error
+        if any(out.records for out in outgoing) and abandoned():
+            raise SendAbandonedError("the partitions moved while sending")
         offsets = []
         for out in outgoing:
             self.logs[out.topic, out.partition].extend(out.records)

@@ -86,6 +86,12 @@ class WorkerProcess:
         self._process.send_signal(number)
 
     @property
+    def pid(self) -> int:
+        """Of the last run's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """The code of a process that ended, None while it runs."""
         return None if self._process is None else self._process.poll()

@@ -8,20 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from benchmarks.chaos.accounts import Accounts, letter, settle
+from benchmarks.chaos.accounts import Accounts
 from benchmarks.chaos.feed import Feeder, shoppers
 from benchmarks.chaos.progress import Progress
+from benchmarks.chaos.settlement import everybody, settle_log
 from benchmarks.chaos.verdict import Verdict
 from benchmarks.chaos.watch import watch
 from stream.clock import SystemClock
-from stream.events import BEHAVIOUR_TOPICS, DEAD_LETTER_TOPIC, UPDATES_TOPIC
-from stream.state import decode_state
 from stream.topic_specs import TopicSpec, service_topics
 from stream.topics import create_topics
 from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS, Fed
-from tests.reference_fold import ReferenceFold
-from tests.worker_process import REPOSITORY, WorkerProcess, latest_by_key, read_topic
+from tests.worker_process import REPOSITORY, WorkerProcess
 
 APP_ID: Final = "chaos"
 CHANGELOG: Final = f"{APP_ID}-user-behaviour-changelog"
@@ -203,26 +201,11 @@ class Fleet:
         ]
 
 
-async def settled(load: Load) -> tuple[Accounts, list[str]]:
+async def settled(
+    load: Load, policy: WindowPolicy = POLICY, counted: Callable[[bytes], bool] = everybody
+) -> tuple[Accounts, list[str]]:
     """The accounts of a run whose workers are done, and what is wrong with them."""
-    servers = load.bootstrap_servers
-    reference = ReferenceFold(POLICY)
-    in_log = set()
-    for topic in BEHAVIOUR_TOPICS:
-        for record in await read_topic(servers, topic, PARTITIONS):
-            place = (topic, record.partition, record.offset)
-            reference.fold(place, record.timestamp, record.key, record.value)
-            in_log.add(place)
-    changes = latest_by_key(await read_topic(servers, CHANGELOG, PARTITIONS))
-    letters = [
-        letter((record.key, record.value), record.headers)
-        for record in await read_topic(servers, DEAD_LETTER_TOPIC, PARTITIONS)
-    ]
-    updates = [
-        record.value for record in await read_topic(servers, UPDATES_TOPIC, PARTITIONS) if record.value
-    ]
-    states = {key: decode_state(value) for key, value in changes.items()}
-    accounts = settle(reference, states, letters, updates)
+    accounts, in_log = await settle_log(load.bootstrap_servers, APP_ID, policy, counted)
     problems = accounts.problems()
     if vanished := len(load.feeder.acknowledged - in_log):
         problems.append(f"{vanished} events that the broker acknowledged are not in its log")

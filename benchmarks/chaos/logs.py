@@ -108,7 +108,7 @@ async def _add_partitions(servers: str) -> None:
 
 CASES: Final[Mapping[str, Case]] = {
     "changelog compacted": Case(_nothing, ""),
-    "changelog emptied, store wiped": Case(_empty_changelog, "changelog"),
+    "changelog emptied, store wiped": Case(_empty_changelog, "users would silently start anew"),
     "changelog emptied, store kept": Case(_empty_changelog, "", kept=True),
     "input topic recreated": Case(_recreate_input, "recreated or truncated"),
     "partition count changed": Case(_add_partitions, "partition counts differ"),

@@ -24,6 +24,7 @@ async def fold_under_faults(run: Run) -> Verdict:
         "G2",
         "states are those of one pure fold after any order of crashes, repeats and rebalances",
         {
+            "events_in": FoldMachine.actions["produce"],
             "actions": FoldMachine.actions.total(),
             "by_kind": dict(FoldMachine.actions),
             "differing_users": len(problems),

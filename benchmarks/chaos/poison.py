@@ -47,7 +47,7 @@ def mixed(seed: int, share: float) -> Iterator[Fed]:
 
 
 async def poison(run: Run) -> Verdict:
-    """G6."""
+    """G6: one worker, all kinds of bad records among the good ones, and then a burst of nothing else."""
     with KafkaNode(run.directory) as node:
         servers = node.bootstrap_servers
         await make_topics(servers)

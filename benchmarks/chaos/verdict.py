@@ -1,7 +1,7 @@
 """What a gate found: figures, and what is wrong with them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class Verdict(NamedTuple):
@@ -31,38 +31,38 @@ def broken(gate: str, promise: str, seed: int, error: BaseException) -> Verdict:
     """The verdict of a gate that could not be finished."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return Verdict(gate, promise, {"seed": seed}, [f"{type(error).__name__}: {error}"])
+    unknown = {"seed": seed, "lost": None, "counted_twice": None}
+    return Verdict(gate, promise, unknown, [f"{type(error).__name__}: {error}"])
 
 
 def rows(verdicts: Sequence[Verdict]) -> list[list[object]]:
     """For the table that a person reads; ``-`` where a gate has no such figure."""
-    names = (
-        "events_in",
-        "lost",
-        "counted_twice",
-        "dead_letters",
-        "duplicates",
-        "longest_stall_seconds",
-        "seconds",
-    )
     return [
         [
             verdict.gate,
             "pass" if verdict.passed else "FAIL",
-            *(verdict.figures.get(name, "-") for name in names),
+            *(_cell(verdict.figures, name) for name in _COLUMNS),
         ]
         for verdict in verdicts
     ]
 
 
-HEADER = (
-    "gate",
-    "",
-    "events in",
-    "lost",
-    "twice",
-    "dead letters",
-    "repeated outputs",
-    "longest stall s",
-    "took s",
-)
+def _cell(figures: Mapping[str, Any], name: str) -> object:
+    value = figures.get(name)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{count:,} {reason}" for reason, count in value.items()) or 0
+    return "-" if value is None else value
+
+
+_COLUMNS: Final = {
+    "events_in": "events in",
+    "lost": "lost",
+    "counted_twice": "twice",
+    "updates": "updates",
+    "dead_letters": "dead letters",
+    "dropped_by_reason": "drops",
+    "duplicates": "repeated outputs",
+    "longest_stall_seconds": "longest stall s",
+    "seconds": "took s",
+}
+HEADER: Final = ("gate", "", *_COLUMNS.values())

@@ -1,8 +1,9 @@
 """Looks at the group's committed offsets all through a run."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import suppress
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -57,3 +58,24 @@ async def _answer(asked: Coroutine[Any, Any, Any]) -> Any:
         task.cancel()
         raise TimeoutError
     return task.result()
+
+
+@contextmanager
+def watched(bootstrap_servers: str, group: str) -> Iterator[Progress]:
+    """What a watch sees, from a thread of its own: for a run that has no event loop."""
+    progress, loop, ended = Progress(), asyncio.new_event_loop(), asyncio.Event()
+
+    async def look() -> None:
+        watching = asyncio.create_task(watch(bootstrap_servers, group, progress))
+        await ended.wait()
+        watching.cancel()
+        await asyncio.wait({watching})
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(look()), name="watch")
+    thread.start()
+    try:
+        yield progress
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+        loop.close()

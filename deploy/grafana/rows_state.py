@@ -149,9 +149,13 @@ STATE: Final = RowSpec(
         ),
         PanelSpec(
             "Sends tried again",
-            "Retryable errors of the producer. The stream waits and loses nothing.",
+            "Retryable errors of the producer, and batches that a broker did not answer before their partitions moved. "
+            "The stream waits or repeats, and loses nothing.",
             "cps",
-            (Query(rate("interestflow_send_retries_total", "error"), "{{error}}", only_in_trouble=True),),
+            (
+                Query(rate("interestflow_send_retries_total", "error"), "{{error}}", only_in_trouble=True),
+                Query(rate("interestflow_sends_given_up_total"), "given up", only_in_trouble=True),
+            ),
         ),
         PanelSpec(
             "Texts first met",

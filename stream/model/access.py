@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from stream.errors import ConfigurationError
+from stream.loopback import is_loopback
 from stream.secret import read_secret
 from stream.setting_sections import ModelSettings
 
@@ -26,8 +27,10 @@ def triton_access(settings: ModelSettings) -> TritonAccess:
     """Access as the settings say.
 
     Raises:
-        ConfigurationError: If they contradict each other or name files that can't be read.
+        ConfigurationError: If they contradict each other, name files that can't be read, or would send everything in plain
+            text over a network.
     """
+    _require_encryption(settings)
     files = {
         "root_certificates": ("GRPC_CA_FILE", settings.grpc_ca_file),
         "certificate_chain": ("GRPC_CERT_FILE", settings.grpc_cert_file),
@@ -46,6 +49,16 @@ def triton_access(settings: ModelSettings) -> TritonAccess:
     )
     headers = {} if secret is None else {_HEADER_PREFIX + settings.restricted_key_name: secret}
     return TritonAccess({"ssl": True, **named} if settings.grpc_tls else {}, headers)
+
+
+def _require_encryption(settings: ModelSettings) -> None:
+    url = settings.grpc_url
+    if settings.grpc_tls or settings.grpc_allow_plaintext or url.startswith("unix:") or is_loopback(url):
+        return
+    raise ConfigurationError(
+        f"INTERESTFLOW_MODEL__GRPC_URL={url} without TLS would send texts and users' features in plain text: set "
+        "INTERESTFLOW_MODEL__GRPC_TLS=true, or, where the network itself is safe, INTERESTFLOW_MODEL__GRPC_ALLOW_PLAINTEXT=true"
+    )
 
 
 def _readable(name: str, path: Path) -> str:

@@ -64,14 +64,15 @@ class ChangelogStore(Store[bytes, bytes]):
         return self._store.persisted_offset(tp.partition) is None
 
     def apply_changelog_batch(self, batch: Iterable[Any], *_: Any, **__: Any) -> None:
-        """Take in what recovery read."""
-        by_partition: dict[int, list[Any]] = {}
+        """Take in what recovery read: bundles of the transport, each of one partition and in order."""
         for event in batch:
-            by_partition.setdefault(event.message.partition, []).append(event.message)
-        for partition, messages in by_partition.items():
-            items = ((message.key, message.value) for message in messages)
-            self._store.put_batch(partition, items, messages[-1].offset)
-            self._on_read_back(self.table_name, len(messages))
+            message = event.message
+            held = self._store.persisted_offset(message.partition)
+            # Reading starts at the last record held, and may be begun anew further back.
+            new = [record for record in message.value if held is None or record.offset > held]
+            items = ((record.key, record.value) for record in new)
+            self._store.put_batch(message.partition, items, message.offset)
+            self._on_read_back(self.table_name, len(new))
 
     def reset_state(self) -> None:
         """Let go of everything."""
@@ -106,7 +107,8 @@ class ChangelogTable(faust.Table[bytes, bytes]):
         self._when_read_back = on_read_back
         self._partition_store = store
         self._when_recovered = on_recovered
-        super().__init__(*args, key_type=bytes, value_type=bytes, **kwargs)
+        # Of bundles; Faust takes a size of 1 for an order to go on reading changelogs, own writes included.
+        super().__init__(*args, key_type=bytes, value_type=bytes, recovery_buffer_size=2, **kwargs)
 
     def _new_store(self) -> ChangelogStore:
         return ChangelogStore(

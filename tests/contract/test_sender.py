@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.clock import SystemClock
+from stream.embedded.ports import LOOPBACK, free_ports
 from stream.metrics import Metrics
-from stream.sender import BatchSender, Outgoing, OutRecord, SendFailedError
+from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError, SendFailedError
 from stream.topic_specs import TopicSpec
 from stream.topics import create_topics
 from tests.builders import NOW_MS, FakeSender, never
+from tests.conftest import unavailable
+from tests.kafka_node import KafkaNode, KafkaUnavailableError
+from tests.produce_gate import ProduceGate
 
 LIMIT_SECONDS = 30.0
 
@@ -123,3 +128,48 @@ async def test_what_kafka_refuses_for_good_is_a_named_error(request: pytest.Fixt
             await real.sender.send([Outgoing(topic, 0, [OutRecord(b"k", b"x" * 2000)])], never)
     finally:
         await real.sender.stop()
+
+
+@pytest.mark.kafka
+async def test_what_is_given_up_never_arrives_and_the_next_is_sent_by_a_new_producer(tmp_path: Path) -> None:
+    port, broker_port, controller_port = free_ports(3)
+    properties = {"advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}"}
+    try:
+        node = KafkaNode(tmp_path, ports=(broker_port, controller_port), properties=properties)
+    except KafkaUnavailableError as error:
+        unavailable(str(error))
+    async with ProduceGate(port, broker_port) as gate:
+        await asyncio.to_thread(node.start)
+        real = Real(gate.address, idempotent=True)
+        try:
+            topic = await real.topic()
+            await real.sender.start()
+            gate.hold(topic)
+            late = asyncio.create_task(real.sender.send([Outgoing(topic, 0, [_record(b"late")])], never))
+            await gate.until_held()
+
+            await real.sender.settle(0.5)
+            with pytest.raises(SendAbandonedError, match=f"{topic} partition 0 took too long while the part"):
+                await late
+            gate.release()
+            sent = await real.sender.send([Outgoing(topic, 0, [_record(b"next")])], never)
+
+            assert sent == [0]
+            assert await real.read(topic, 0, 1) == [_record(b"next")]
+        finally:
+            await real.sender.stop()
+            await asyncio.to_thread(node.kill)
+
+
+def _record(value: bytes) -> OutRecord:
+    return OutRecord(b"k", value, [], NOW_MS)
+
+
+async def test_nothing_is_sent_for_partitions_that_moved_already(broker: Fake | Real) -> None:
+    topic = await broker.topic()
+
+    with pytest.raises(SendAbandonedError, match="the partitions moved while sending"):
+        await broker.sender.send([Outgoing(topic, 0, [_record(b"a")])], lambda: True)
+    await broker.sender.send([Outgoing(topic, 0, [_record(b"b")])], never)
+
+    assert await broker.read(topic, 0, 1) == [_record(b"b")]

@@ -5,15 +5,23 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from stream.dead_letter import REASON_HEADER, REDACTED_HEADER
+from stream.dead_letter import ERROR_PREFIX, REASON_HEADER, REDACTED_HEADER, SOURCE_TOPIC_HEADER
 from stream.embedded.ports import free_ports
 from stream.erasure.marker import is_marker_key
-from stream.events import CAMPAIGNS_TOPIC, CLICK_TOPIC, CONTROL_TOPIC, DEAD_LETTER_TOPIC, UPDATES_TOPIC
+from stream.events import (
+    CAMPAIGNS_TOPIC,
+    CLICK_TOPIC,
+    CONTROL_TOPIC,
+    DEAD_LETTER_TOPIC,
+    DECISIONS_TOPIC,
+    UPDATES_TOPIC,
+)
 from stream.foreign_headers import read_foreign_headers
 from stream.partitioner import partitioner
 from stream.reproducing import HOP_HEADER
@@ -22,7 +30,7 @@ from tests.bad_inputs import COMPOSED, DECOMPOSED, MENDED, NAMES_A_PERSON, REJEC
 from tests.behaviour_feed import PARTITIONS
 from tests.brokers import Broker, recreate_topics
 from tests.builders import NOW_MS, USER, Record, days, event_value
-from tests.hostile_batch import spoilt
+from tests.hostile_batch import STAND_IN, spoilt
 from tests.worker_process import REPOSITORY, WorkerProcess, latest_by_key, read_topic, total
 
 APP_ID = "bad-inputs"
@@ -143,7 +151,7 @@ async def send_hostile_names(broker: Broker) -> None:
     await producer.start()
     try:
         batch = producer.create_batch()
-        for number, names in enumerate(([], [("AAAA", b"x")])):
+        for number, names in enumerate(([], [(STAND_IN, b"x")])):
             value = event_value(event_id=f"row-66-name-{number}")
             batch.append(key=KEY, value=value, timestamp=NOW_MS, headers=names)
         batch.close()
@@ -188,14 +196,14 @@ async def uncommitted(broker: Broker) -> int:
     return sum(one.offset >= committed[TopicPartition(one.topic, one.partition)] for one in records)
 
 
-def campaign() -> Record:
+def campaign(cid: str = "campaign-1") -> Record:
     """One that is known when the worker starts."""
     value = {
-        "cid": "campaign-1", "name": "tea", "seat": "shop", "starts_at_ms": NOW_MS - days(1),
+        "cid": cid, "name": "tea", "seat": "shop", "starts_at_ms": NOW_MS - days(1),
         "ends_at_ms": NOW_MS + days(30), "status": "active", "bid_cpm": 1.0,
         "creatives": [{"crid": "c", "title": "tea", "categories": ["tea"]}],
     }  # fmt: skip
-    return Record(CAMPAIGNS_TOPIC, 0, key=b"campaign-1", value=orjson.dumps(value))
+    return Record(CAMPAIGNS_TOPIC, 0, key=cid.encode(), value=orjson.dumps(value))
 
 
 def worker_process(directory: Path, broker: Broker, **settings: str) -> WorkerProcess:
@@ -278,6 +286,75 @@ def test_every_bad_input_has_its_outcome_and_the_stream_goes_on(broker: Broker, 
     assert [(letter.key, letter.value) for letter in redacted] == [(None, None)] * len(NAMES_A_PERSON)
     assert counts(samples, "events_unattributed")["click_without_impression", CLICK_TOPIC] == 1
     assert asyncio.run(uncommitted(broker)) == 0
+
+
+def test_row_12_a_decision_over_the_limit_is_a_dead_letter_and_its_update_goes_out(
+    broker: Broker, tmp_path: Path
+) -> None:
+    asyncio.run(recreate_topics(broker, APP_ID))
+    # A decision lists all of them: 3,000 times their longest id and some 150 bytes.
+    asyncio.run(send(broker, [campaign(f"{number:0>256}") for number in range(3000)]))
+
+    with worker_process(tmp_path, broker) as worker:
+        asyncio.run(send(broker, [Record(partition=HOME, value=event_value())]))
+        worker.until(lambda samples: total(samples, "dead_letters") >= 1)
+        asyncio.run(send(broker, [Record(partition=HOME, value=event_value(event_id="after"))]))
+        samples = worker.until(lambda samples: total(samples, "dead_letters") >= 2)
+        code = worker.end(signal.SIGTERM)
+
+    letters = asyncio.run(read_topic(broker.bootstrap_servers, DEAD_LETTER_TOPIC, PARTITIONS))
+    updates = asyncio.run(read_topic(broker.bootstrap_servers, UPDATES_TOPIC, PARTITIONS))
+    told = [dict(letter.headers) for letter in letters]
+    assert code == 0
+    assert counts(samples, "dead_letters") == {("output_too_large", DECISIONS_TOPIC): 2}
+    assert [(letter.key, one[REASON_HEADER]) for letter, one in zip(letters, told, strict=True)] == [
+        (KEY, b"output_too_large")
+    ] * 2
+    assert [(one[SOURCE_TOPIC_HEADER], one[ERROR_PREFIX + "offset"]) for one in told] == [
+        (DECISIONS_TOPIC.encode(), b"-1")
+    ] * 2
+    assert [update.key for update in updates] == [KEY] * 2
+    assert asyncio.run(read_topic(broker.bootstrap_servers, DECISIONS_TOPIC, PARTITIONS)) == []
+    assert asyncio.run(uncommitted(broker)) == 0
+
+
+def test_row_64_events_of_an_erased_user_are_dropped_also_after_the_key_is_gone_and_after_a_restart(
+    broker: Broker, tmp_path: Path
+) -> None:
+    asyncio.run(recreate_topics(broker, APP_ID))
+    home = PARTITION_OF(GONE)
+    erasure = Record(CONTROL_TOPIC, home, key=GONE, timestamp=NOW_MS + 1)
+
+    def straggler(number: int) -> Record:
+        value = event_value(user_id="gone", event_id=f"straggler-{number}")
+        return Record(partition=home, key=GONE, value=value, timestamp=NOW_MS + 2)
+
+    with worker_process(tmp_path, broker) as worker:
+        asyncio.run(send(broker, [Record(partition=home, key=GONE, value=event_value(user_id="gone"))]))
+        worker.until(lambda samples: total(samples, "interest_updates") >= 1)
+        asyncio.run(send(broker, [erasure, straggler(1)]))
+        worker.until(lambda samples: total(samples, "events") >= 3 and samples["interestflow_due_users"] == 0)
+        buried = latest_by_key(asyncio.run(_changes(broker)))
+        asyncio.run(send(broker, [straggler(1)]))
+        first = worker.until(lambda samples: total(samples, "events") >= 3)
+        assert worker.end(signal.SIGTERM) == 0
+        worker.start()
+        asyncio.run(send(broker, [straggler(2)]))
+        second = worker.until(lambda samples: total(samples, "events") >= 1)
+        assert worker.end(signal.SIGTERM) == 0
+
+    updates = asyncio.run(read_topic(broker.bootstrap_servers, UPDATES_TOPIC, PARTITIONS))
+    assert [is_marker_key(key) for key in buried] == [True]
+    assert counts(first, "events")["erased", "", CLICK_TOPIC] == 1
+    assert counts(second, "events") == {("erased", "", CLICK_TOPIC): 1}
+    assert [is_marker_key(key) for key in latest_by_key(asyncio.run(_changes(broker)))] == [True]
+    assert latest_by_key(updates) == {}
+    assert updates[-1].value is None
+    assert asyncio.run(uncommitted(broker)) == 0
+
+
+async def _changes(broker: Broker) -> list[Any]:
+    return await read_topic(broker.bootstrap_servers, f"{APP_ID}-user-behaviour-changelog", PARTITIONS)
 
 
 def test_row_61_users_beyond_the_cap_are_forgotten_everywhere(broker: Broker, tmp_path: Path) -> None:

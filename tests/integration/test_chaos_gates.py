@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos.__main__ import GATES
 from benchmarks.chaos.arena import Run
+from benchmarks.chaos.gates import GATES
 from tests.kafka_node import KafkaNode
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 async def test_nothing_is_lost_or_counted_twice(gate: str, tmp_path: Path, kafka_node: KafkaNode) -> None:
     kafka_node.bootstrap_servers  # noqa: B018 - skips where Kafka can't be had; each gate starts its own
 
-    verdict = await GATES[gate](Run(tmp_path, seed=7, short=True))
+    verdict = await GATES[gate].play(Run(tmp_path, seed=7, short=True))
 
     assert verdict.problems == [], verdict.document()
     assert (verdict.figures["lost"], verdict.figures["counted_twice"]) == (0, 0)

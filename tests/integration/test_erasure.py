@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -182,6 +182,33 @@ def test_a_user_is_erased_and_buried_and_stragglers_stay_out_over_a_restart(
     assert _SEARCHED.encode() not in texts.values()
 
 
+def test_an_erasure_is_completed_by_a_worker_without_a_model(
+    broker: Broker, triton: BundledTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores and updates are there from when it had one."""
+    asyncio.run(recreate_topics(broker, _APP))
+    first = [event for user in (_USER, *_OTHERS[:3]) for event in _life(user)]
+
+    with _worker(tmp_path, broker, triton) as worker:
+        asyncio.run(produce(broker.bootstrap_servers, first))
+        worker.until(lambda samples: _idle(samples, len(first)))
+        worker.end(signal.SIGTERM)
+        before = asyncio.run(read_topic(broker.bootstrap_servers, UPDATES_TOPIC, PARTITIONS))
+        worker.environment["INTERESTFLOW_MODEL__ENABLED"] = "false"
+        worker.start()
+        worker.until(lambda samples: samples["interestflow_ready"] == 1)
+        code, report = _erase(worker, tmp_path / "report.json", monkeypatch)
+        ended = worker.end(signal.SIGTERM)
+
+    assert _USER.encode() in latest_by_key(before)
+    assert (code, ended) == (0, 0)
+    assert (report["carried_out"], report["complete"]) == (True, True)
+    for topic in (UPDATES_TOPIC, f"{_APP}-user-behaviour-changelog", f"{_APP}-user-scores-changelog"):
+        latest = latest_by_key(asyncio.run(read_topic(broker.bootstrap_servers, topic, PARTITIONS)))
+        assert _USER.encode() not in latest
+        assert _OTHERS[0].encode() in latest
+
+
 def test_without_a_worker_the_report_says_that_nothing_was_done(
     broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +225,11 @@ def test_without_a_worker_the_report_says_that_nothing_was_done(
 
 @pytest.mark.kafka
 def test_g12_after_the_promised_time_no_file_of_any_store_or_topic_holds_the_user(
-    fast_node: KafkaNode, triton: BundledTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fast_node: KafkaNode,
+    triton: BundledTriton,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
 ) -> None:
     broker = Broker("kafka", fast_node.bootstrap_servers)
     _create_impatient_topics(broker)
@@ -211,12 +242,17 @@ def test_g12_after_the_promised_time_no_file_of_any_store_or_topic_holds_the_use
             lambda samples: samples["interestflow_ready"] == 1
         )  # or its input is gone before it reads
         asyncio.run(produce(broker.bootstrap_servers, first))
-        worker.until(lambda samples: _idle(samples, len(first)))
-        held = _files_that_name_the_user(stores)
+        samples = worker.until(lambda samples: _idle(samples, len(first)))
+        record_property("events_in", len(first))
+        record_property("lost", len(first) - int(total(samples, "events")))
+        held, asked_ms = _files_that_name_the_user(stores), SystemClock().wall_ms()
         code, report = _erase(worker, tmp_path / "report.json", monkeypatch)
         deadline_ms = report["gone_by_ms"]
         left = _until_gone(broker, stores, deadline_ms)
         worker.end(signal.SIGTERM)
+    record_property("files_with_the_user_before", len(held))
+    record_property("files_with_the_user_after", len(left))
+    record_property("promised_seconds", ((deadline_ms or asked_ms) - asked_ms) // 1000)
 
     assert held, "the search would find nothing whatever is there"
     assert (code, report["complete"]) == (0, True)

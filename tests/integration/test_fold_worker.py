@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from stream.clock import pause
+from stream.embedded.broker import TansuBroker
 from stream.events import DEAD_LETTER_TOPIC
 from stream.state import decode_state
 from stream.window import WindowPolicy
@@ -99,3 +100,29 @@ def test_bad_records_are_dead_lettered_and_the_good_ones_around_them_fold(
     assert {key: state[0] for key, state in _states(broker, app_id).items()} == {
         key: state[0] for key, state in _expected(fed).items()
     }
+
+
+@pytest.mark.embedded
+def test_on_the_embedded_broker_a_second_worker_is_refused_and_the_first_goes_on(
+    tansu: TansuBroker, tmp_path: Path
+) -> None:
+    broker = Broker("tansu", tansu.bootstrap_servers)
+    asyncio.run(recreate_topics(broker, "alone"))
+    fed = events(400)
+    directories = [tmp_path / "first", tmp_path / "second"]
+    for directory in directories:
+        directory.mkdir()
+
+    with _worker(directories[0], broker, "alone") as first:
+        asyncio.run(produce(broker.bootstrap_servers, fed[:200]))
+        first.until(lambda samples: total(samples, "events") >= 200)
+        with _worker(directories[1], broker, "alone") as second:
+            code = second.wait()
+        asyncio.run(produce(broker.bootstrap_servers, fed[200:]))
+        _wait_for_states(broker, "alone", _expected(fed))
+        ended = first.end(signal.SIGTERM)
+
+    assert code == 2
+    assert "so another one works on the embedded broker" in second.log.splitlines()[-1]
+    assert _states(broker, "alone") == _expected(fed)
+    assert ended == 0

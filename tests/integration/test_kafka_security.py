@@ -1,13 +1,16 @@
-"""Through SCRAM over TLS and through client certificates on real Kafka, and what is said when one of them is wrong."""
+"""Through SCRAM and tokens over TLS and through client certificates on real Kafka, and what is said when one of them is wrong."""
 
 import asyncio
+import base64
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
 import pytest
 
+from stream.clock import SystemClock, pause
 from stream.events import DEAD_LETTER_TOPIC
 from tests.behaviour_feed import PARTITIONS, events, produce
 from tests.brokers import Broker, recreate_topics
@@ -51,13 +54,19 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         "ssl.truststore.location": str(ours.certificate),
         "listener.name.mutual.ssl.client.auth": "required",
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        "listener.name.token.sasl.enabled.mechanisms": "OAUTHBEARER",
+        # Kafka's own module for tokens without a signature: it checks who and until when.
+        "listener.name.token.oauthbearer.sasl.jaas.config": "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;",
+        "listener.name.token.oauthbearer.sasl.server.callback.handler.class": "org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler",
+        # A connection lives as long as its token.
+        "listener.name.token.oauthbearer.connections.max.reauth.ms": "600000",
         "listener.name.scram.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
     }
     try:
         node = KafkaNode(
             directory,
             properties=properties,
-            listeners={"SCRAM": "SASL_SSL", "MUTUAL": "SSL"},
+            listeners={"SCRAM": "SASL_SSL", "MUTUAL": "SSL", "TOKEN": "SASL_SSL"},
             scram_users={_USER: _PASSWORD},
         )
     except KafkaUnavailableError as error:
@@ -87,6 +96,24 @@ def _mutual(secured: Secured) -> dict[str, str]:
     }
 
 
+def _by_token(secured: Secured, file: Path) -> dict[str, str]:
+    return {
+        "KAFKA__BOOTSTRAP_SERVERS": secured.node.listener("TOKEN"),
+        "KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA__SASL_MECHANISM": "OAUTHBEARER",
+        "KAFKA__SASL_TOKEN_FILE": str(file),
+        "KAFKA__SSL_CA_FILE": str(secured.authority.certificate),
+    }
+
+
+def _token(user: str, *, seconds: int) -> str:
+    """A token that holds for so long, without a signature."""
+    now = SystemClock().wall_ms() // 1000
+    parts = ({"alg": "none"}, {"sub": user, "iat": now, "exp": now + seconds})
+    encoded = [base64.urlsafe_b64encode(orjson.dumps(part)).rstrip(b"=").decode() for part in parts]
+    return ".".join((*encoded, ""))
+
+
 def _worker(directory: Path, secured: Secured, settings: dict[str, str]) -> WorkerProcess:
     return WorkerProcess(directory, secured.node.bootstrap_servers, **{"APP_ID": "secured", **settings})
 
@@ -107,6 +134,39 @@ def test_a_worker_consumes_and_produces_over_a_secured_listener(
     letters = asyncio.run(read_topic(secured.node.bootstrap_servers, DEAD_LETTER_TOPIC, PARTITIONS))
     assert total(samples, "dead_letters") == len(letters) == 10
     assert code == 0
+
+
+def test_a_worker_with_a_token_outlives_it_by_reading_the_next_from_the_file(
+    secured: Secured, tmp_path: Path
+) -> None:
+    asyncio.run(recreate_topics(secured.broker, "secured"))
+    file = tmp_path / "token"
+    ends_at_ms = SystemClock().wall_ms() + 40_000
+    file.write_text(_token(_USER, seconds=40))
+
+    with _worker(tmp_path, secured, _by_token(secured, file)) as worker:
+        asyncio.run(produce(secured.node.bootstrap_servers, events(200)))
+        worker.until(lambda samples: total(samples, "events") >= 200)
+        file.write_text(_token(_USER, seconds=3600))
+        # The broker ends each connection with the token that it was made with.
+        pause(max(ends_at_ms - SystemClock().wall_ms(), 0) / 1000 + 1.0)
+        asyncio.run(produce(secured.node.bootstrap_servers, events(100, users=7)))
+        samples = worker.until(lambda samples: total(samples, "events") >= 300)
+        code = worker.end(signal.SIGTERM)
+
+    assert samples["interestflow_ready"] == 1
+    assert code == 0
+
+
+def test_a_token_that_ran_out_ends_the_worker_and_names_the_file(secured: Secured, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    token = _token(_USER, seconds=-60)
+    file.write_text(token)
+
+    said = _refusal(tmp_path, secured, _by_token(secured, file))
+
+    assert "refuses the token of INTERESTFLOW_KAFKA__SASL_TOKEN_FILE" in said
+    assert token not in said
 
 
 def _refusal(directory: Path, secured: Secured, settings: dict[str, str]) -> str:

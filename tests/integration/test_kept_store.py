@@ -2,22 +2,25 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.clock import pause
 from stream.embedded.tansu_highwater import true_end_offsets
+from stream.events import OWNED_TOPICS
 from stream.state import decode_state
 from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS, Fed, essence, events, expected_states, produce
 from tests.brokers import Broker, recreate_topics
 from tests.kafka_node import KafkaNode
-from tests.worker_process import WorkerProcess, latest_by_key, read_topic
+from tests.worker_process import REPOSITORY, WorkerProcess, latest_by_key, read_topic
 
 pytestmark = pytest.mark.kafka
 
@@ -70,9 +73,9 @@ async def _changelog_ends(broker: Broker) -> dict[TopicPartition, int]:
     return await true_end_offsets(broker.bootstrap_servers, partitions)
 
 
-async def _delete_changelog_records(broker: Broker) -> None:
-    """All of them; Kafka allows it only while the policy does."""
-    ends = await _changelog_ends(broker)
+async def _delete_changelog_records(broker: Broker, *, but_the_last: int = 0) -> None:
+    """All of each partition, or all but some; Kafka allows it only while the policy does."""
+    ends = {tp: end - but_the_last for tp, end in (await _changelog_ends(broker)).items()}
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
     await admin.start()
     try:
@@ -189,3 +192,115 @@ def test_a_changelog_whose_unread_records_were_deleted_stops_the_worker_by_name(
     assert code == 3
     assert f"{_CHANGELOG} partition" in last
     assert "what was between is deleted, so users would silently be old" in last
+
+
+def _interestflow(worker: WorkerProcess, *arguments: str) -> str:
+    """What the command line says with this worker's settings."""
+    command = [sys.executable, "-m", "stream.cli", *arguments]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=worker.environment, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("left", [0, 20], ids=["emptied", "its first records deleted"])
+def test_a_deleted_changelog_stops_a_worker_without_a_store_until_the_loss_is_accepted(
+    kafka: Broker, tmp_path: Path, left: int
+) -> None:
+    fed = events(800)
+    asyncio.run(produce(kafka.bootstrap_servers, fed[:400]))
+    with _worker(tmp_path / "one", kafka, "memory") as worker:
+        _until_folded(kafka, fed[:400])
+        at_work = _interestflow(worker, "topics", "accept-loss", "--yes")
+        assert worker.end(signal.SIGTERM) == 0
+        asyncio.run(_delete_changelog_records(kafka, but_the_last=left))
+        survivors = len(_states(kafka))
+        worker.start()
+        code = worker.wait()
+        last = worker.log.splitlines()[-1]
+        seen = _interestflow(worker, "doctor")
+        told = _interestflow(worker, "topics", "accept-loss")
+        done = _interestflow(worker, "topics", "accept-loss", "--yes")
+        again = _interestflow(worker, "topics", "accept-loss", "--yes")
+        worker.start()
+        held = worker.until(lambda samples: _held(samples) == 4)["interestflow_users"]
+        assert worker.end(signal.SIGTERM) == 0
+        worker.start()
+        worker.until(lambda samples: _held(samples) == 4)
+
+    assert at_work == "no changelog has lost records that were not given up\n"
+    assert (code, held) == (3, survivors)
+    assert f"{_CHANGELOG} partition" in last
+    assert "users would silently start anew" in last
+    assert f"PROBLEM {_CHANGELOG} partition 0: everything before offset" in seen
+    assert f"is deleted, {left} offsets are left\n" in told
+    assert told.endswith("with --yes workers start with that\n")
+    assert done.endswith(
+        "given up: workers start with what is left; replay the inputs if they are still there\n"
+    )
+    assert again == at_work
+
+
+def test_a_loss_is_not_accepted_while_a_worker_runs(kafka: Broker, tmp_path: Path) -> None:
+    asyncio.run(produce(kafka.bootstrap_servers, events(400)))
+    with _worker(tmp_path / "one", kafka) as worker:
+        _until_folded(kafka, events(400))
+        asyncio.run(_delete_changelog_records(kafka))
+        told = _interestflow(worker, "topics", "accept-loss", "--yes")
+
+    assert told.splitlines()[-1] == (
+        f"interestflow: the group {_APP} has members: stop all workers (a static one is a member until its session times "
+        "out), then accept the loss, then start them"
+    )
+
+
+def test_a_group_that_begins_anew_starts_from_a_changelog_that_begins_late(
+    kafka: Broker, tmp_path: Path
+) -> None:
+    fed = events(400)
+    asyncio.run(produce(kafka.bootstrap_servers, fed))
+    with _worker(tmp_path / "one", kafka, "memory") as worker:
+        _until_folded(kafka, fed)
+        assert worker.end(signal.SIGTERM) == 0
+        asyncio.run(_delete_changelog_records(kafka))
+        asyncio.run(_begin_inputs_anew(kafka))
+        worker.start()
+        _until_folded(kafka, fed)
+        assert worker.end(signal.SIGTERM) == 0
+        worker.start()
+        samples = worker.until(lambda samples: _held(samples) == 4)
+
+    assert samples["interestflow_users"] == 200
+
+
+async def _begin_inputs_anew(broker: Broker) -> None:
+    """As Kafka's own tool does it with --reset-offsets --to-earliest."""
+    consumer = AIOKafkaConsumer(group_id=_APP, bootstrap_servers=broker.bootstrap_servers)
+    inputs = [TopicPartition(topic, number) for topic in OWNED_TOPICS for number in range(PARTITIONS)]
+    consumer.assign(inputs)
+    await consumer.start()
+    try:
+        await consumer.commit(dict.fromkeys(inputs, 0))
+    finally:
+        await consumer.stop()
+
+
+def test_a_store_that_missed_records_is_let_go_once_the_loss_is_accepted(
+    kafka: Broker, tmp_path: Path
+) -> None:
+    fed = events(800)
+    asyncio.run(produce(kafka.bootstrap_servers, fed[:400]))
+    with _worker(tmp_path / "one", kafka) as worker:
+        _until_folded(kafka, fed[:400])
+        assert worker.end(signal.SIGTERM) == 0
+        with _worker(tmp_path / "two", kafka, "memory") as other:
+            asyncio.run(produce(kafka.bootstrap_servers, fed[400:]))
+            _until_folded(kafka, fed)
+            assert other.end(signal.SIGTERM) == 0
+        asyncio.run(_delete_changelog_records(kafka, but_the_last=3))
+        survivors = len(_states(kafka))
+        _interestflow(worker, "topics", "accept-loss", "--yes")
+        worker.start()
+        samples = worker.until(lambda samples: _held(samples) == 4)
+
+    assert samples["interestflow_users"] == survivors

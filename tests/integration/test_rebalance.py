@@ -135,6 +135,33 @@ def test_a_static_member_that_restarts_moves_no_partitions(kafka: Broker, worker
     assert "interestflow_changelog_records_read_back_total|user-behaviour" not in first.scrape()
 
 
+@pytest.mark.parametrize("fault", ["none", "frozen"])
+def test_of_two_workers_with_one_static_id_the_first_ends_by_name_and_every_event_counts_once(
+    kafka: Broker, workers: Workers, fault: str
+) -> None:
+    """Also if the first is frozen while the second takes its seat, and finds it taken when it wakes."""
+    fed = events(3000)
+    static = {"KAFKA__STATIC_MEMBERSHIP": "true", "KAFKA__SESSION_TIMEOUT_SECONDS": "45"}
+    asyncio.run(produce(kafka.bootstrap_servers, fed[:1000]))
+    first = workers.start(KAFKA__GROUP_INSTANCE_ID="worker-0", **static)
+    until_held(first, 4)
+    asyncio.run(produce(kafka.bootstrap_servers, fed[1000:2000]))
+    if fault == "frozen":
+        first.send_signal(signal.SIGSTOP)
+
+    second = workers.start(KAFKA__GROUP_INSTANCE_ID="worker-0", **static)
+    until_held(second, 4)
+    first.send_signal(signal.SIGCONT)
+    code = first.wait()
+    asyncio.run(produce(kafka.bootstrap_servers, fed[2000:]))
+
+    assert code == 3, first.log[-3000:]
+    assert "as the static member 'worker-0' and has this one's partitions now" in first.log.splitlines()[-1]
+    assert _wait_for_states(kafka, fed)
+    assert rebalances_of(second) == 1
+    assert second.end(signal.SIGTERM) == 0
+
+
 def partitions_of(worker: WorkerProcess) -> list[int]:
     """What its log said last of its partitions."""
     lines = [line for line in worker.log.splitlines() if '"partitions_assigned"' in line]
@@ -145,26 +172,35 @@ def rebalances_of(worker: WorkerProcess) -> float:
     return worker.scrape()["interestflow_rebalances_total"]
 
 
-def test_a_worker_too_many_says_so_and_ends_while_the_others_work_on(kafka: Broker, workers: Workers) -> None:
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_workers_too_many_say_so_and_end_while_one_works_on(
+    kafka: Broker, workers: Workers, kind: str
+) -> None:
+    """Two of them, so that the group rebalances while the first one is spare already."""
     asyncio.run(recreate_topics(kafka, _APP, partitions=1))
     settings = {"KAFKA__PARTITIONS": "1", "WATCHDOG__SPARE_SECONDS": "5", "WATCHDOG__NOT_READY_SECONDS": "3"}
-    first, second = workers.start(**settings), workers.start(**settings)
+    if kind == "static":
+        settings |= {"KAFKA__STATIC_MEMBERSHIP": "true", "KAFKA__SESSION_TIMEOUT_SECONDS": "45"}
+    started = [workers.start(KAFKA__GROUP_INSTANCE_ID=f"worker-{number}", **settings) for number in range(3)]
 
-    spare, other = _which_ends(first, second)
+    spare, others = _which_ends(started)
+    another, (last,) = _which_ends(others)
 
-    assert "run at most 1, or raise the partition count" in spare.log.splitlines()[-1]
-    until_held(other, 1)
-    assert other.end(signal.SIGTERM) == 0
+    for ended in (spare, another):
+        assert "run at most 1, or raise the partition count" in ended.log.splitlines()[-1]
+    until_held(last, 1)
+    assert last.end(signal.SIGTERM) == 0
 
 
-def _which_ends(first: WorkerProcess, second: WorkerProcess) -> tuple[WorkerProcess, WorkerProcess]:
-    for _ in range(600):
-        for one, other in ((first, second), (second, first)):
+def _which_ends(workers: list[WorkerProcess]) -> tuple[WorkerProcess, list[WorkerProcess]]:
+    """The one that ends by name, and the others."""
+    for _ in range(1200):
+        for one in workers:
             if one.exit_code is not None:
                 assert one.exit_code == 3, one.log[-3000:]
-                return one, other
+                return one, [other for other in workers if other is not one]
         pause(0.1)
-    raise AssertionError("both workers go on")
+    raise AssertionError("all workers go on")
 
 
 def test_a_partition_that_is_not_folded_makes_the_worker_unready_then_end_and_nothing_is_lost(

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream.embedded.ports import LOOPBACK, free_ports
 from stream.events import UPDATES_TOPIC
 from tests.behaviour_feed import PARTITIONS, events, produce
 from tests.brokers import Broker, recreate_topics
-from tests.kafka_node import KafkaNode
+from tests.conftest import unavailable
+from tests.kafka_node import KafkaNode, KafkaUnavailableError
+from tests.produce_gate import ProduceGate
 from tests.scripted_triton import Asked, ScriptedTriton, Tensors, _asked, _response
 from tests.toy_repository import ENCODER, HEAD, write_toy_repository
 from tests.worker_process import WorkerProcess, loads, read_topic, total
@@ -63,6 +66,25 @@ def _worker(directory: Path, broker: Broker, triton: ScriptedTriton, models: Pat
         MODEL__DEADLINE_SECONDS="60",
         SCORE__MIN_INTERVAL_SECONDS="0",
     )
+
+
+@pytest.fixture
+async def gated(tmp_path: Path) -> AsyncIterator[tuple[Broker, ProduceGate]]:
+    """A node of its own, and a second way to it that leads through a gate."""
+    port, controller_port, slow_port, gate_port = free_ports(4)
+    own, slow, gate = (f"{LOOPBACK}:{number}" for number in (port, slow_port, gate_port))
+    properties = {
+        "listeners": f"PLAINTEXT://{own},SLOW://{slow},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{own},SLOW://{gate}",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SLOW:PLAINTEXT",
+    }
+    try:
+        node = KafkaNode(tmp_path, ports=(port, controller_port), properties=properties)
+    except KafkaUnavailableError as error:
+        unavailable(str(error))
+    with node:
+        async with ProduceGate(gate_port, slow_port) as way:
+            yield Broker("kafka", node.bootstrap_servers), way
 
 
 async def _scores(broker: Broker) -> list[tuple[int, bytes, float]]:
@@ -120,6 +142,37 @@ async def test_an_old_owners_scores_do_not_follow_the_new_owners(
     _assert_owned_by_the_new(await _scores(broker))
     # What was on its way was indeed there: it came while nothing may be sent any more, or was given up.
     assert dropped > 0 if answers == "during the revocation" else old.given_up > 0
+
+
+async def test_scores_that_the_producer_holds_as_the_partitions_go_do_not_come_later(
+    gated: tuple[Broker, ProduceGate], tmp_path: Path
+) -> None:
+    broker, gate = gated
+    await recreate_topics(broker, "flight")
+    models = write_toy_repository(tmp_path / "models", labels=_LABELS, dimensions=_DIMENSIONS)
+    fed = events(600, users=60)
+
+    async with ConstantTriton(0.25) as old, ConstantTriton(0.75) as new:
+        with ExitStack() as stack:
+            one = stack.enter_context(_worker(tmp_path / "one", Broker("kafka", gate.address), old, models))
+            await _until(one, "interestflow_ready", 1)
+            old.hold()
+            await produce(broker.bootstrap_servers, fed)
+            await asyncio.to_thread(one.until, lambda samples: total(samples, "events") >= len(fed))
+            gate.hold(UPDATES_TOPIC)
+            old.release()
+            async with asyncio.timeout(60):
+                await gate.until_held()
+
+            two = stack.enter_context(_worker(tmp_path / "two", broker, new, models))
+            await asyncio.to_thread(two.until, _all_scored)
+            gate.release()
+            samples = await asyncio.to_thread(one.until, _all_scored)
+            assert await asyncio.to_thread(one.end, signal.SIGTERM) == 0
+            assert await asyncio.to_thread(two.end, signal.SIGTERM) == 0
+
+    _assert_owned_by_the_new(await _scores(broker))
+    assert samples["interestflow_sends_given_up_total"] > 0
 
 
 def _assert_owned_by_the_new(updates: list[tuple[int, bytes, float]]) -> None:

@@ -51,8 +51,11 @@ def backend(table: ChangelogTable) -> ChangelogStore:
     return store
 
 
-def change(partition: int, offset: int, key: bytes, value: bytes | None) -> Any:
-    return SimpleNamespace(message=SimpleNamespace(partition=partition, offset=offset, key=key, value=value))
+def changes(partition: int, *records: tuple[int, bytes, bytes | None], end: int | None = None) -> Any:
+    """A bundle of the transport, as Faust's recovery hands it on."""
+    value = [SimpleNamespace(offset=offset, key=key, value=value) for offset, key, value in records]
+    offset = records[-1][0] if end is None else end
+    return SimpleNamespace(message=SimpleNamespace(partition=partition, offset=offset, value=value))
 
 
 Build = Callable[[MemoryStore, Recovered], ChangelogTable]
@@ -64,15 +67,44 @@ async def test_recovered_changes_go_into_the_store_with_their_offset(table_over:
 
     table.apply_changelog_batch(
         [
-            change(0, 5, b"a", b"1"), change(1, 2, b"b", b"1"), change(0, 6, b"a", b"2"),
-            change(0, 9, b"c", b"3"), change(1, 3, b"b", None),
+            changes(0, (5, b"a", b"1"), (6, b"a", b"2"), (9, b"c", b"3")),
+            changes(1, (2, b"b", b"1"), (3, b"b", None)),
         ]
-    )  # fmt: skip
+    )
 
     assert dict(store.scan(0)) == {b"a": b"2", b"c": b"3"}
     assert dict(store.scan(1)) == {}
     assert (store.persisted_offset(0), store.persisted_offset(1)) == (9, 3)
     assert recovered.records == [("user-behaviour", 3), ("user-behaviour", 2)]
+
+
+async def test_what_the_store_holds_already_is_not_taken_in_again(table_over: Build) -> None:
+    store, recovered = MemoryStore(), Recovered()
+    store.put_batch(0, [(b"a", b"own write")], 6)
+
+    table_over(store, recovered).apply_changelog_batch(
+        [changes(0, (4, b"a", b"old"), (5, b"b", b"old"), (6, b"a", b"old"), (7, b"c", b"new"))]
+    )
+
+    assert dict(store.scan(0)) == {b"a": b"own write", b"c": b"new"}
+    assert store.persisted_offset(0) == 7
+    assert recovered.records == [("user-behaviour", 1)]
+
+
+async def test_an_end_without_records_is_held_too(table_over: Build) -> None:
+    store = MemoryStore()
+    store.put_batch(0, [(b"a", b"1")], 6)
+
+    table_over(store, Recovered()).apply_changelog_batch([changes(0, end=9), changes(1, end=3)])
+
+    assert (store.persisted_offset(0), store.persisted_offset(1)) == (9, 3)
+    assert dict(store.scan(0)) == {b"a": b"1"}
+
+
+async def test_bundles_go_into_the_store_soon_and_changelogs_are_not_read_after_recovery(
+    table_over: Build,
+) -> None:
+    assert table_over(MemoryStore(), Recovered()).recovery_buffer_size == 2
 
 
 async def test_recovery_goes_on_after_what_the_store_holds(table_over: Build) -> None:

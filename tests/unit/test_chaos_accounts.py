@@ -5,7 +5,7 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from benchmarks.chaos.accounts import Accounts, Letter, letter, settle
+from benchmarks.chaos.accounts import Accounts, Letter, added, letter, settle
 from benchmarks.chaos.feed import shoppers
 from benchmarks.chaos.progress import Progress
 from benchmarks.chaos.verdict import Verdict, broken, rows
@@ -172,11 +172,35 @@ def test_a_gate_that_breaks_off_has_failed_with_the_reason_inside() -> None:
 
     assert not verdict.passed
     assert verdict.document() == {
-        "pass": False, "promise": "nothing is lost", "seed": 7, "problems": ["ValueError: no broker"],
+        "pass": False, "promise": "nothing is lost", "seed": 7, "lost": None, "counted_twice": None,
+        "problems": ["ValueError: no broker"],
     }  # fmt: skip
 
 
 def test_the_table_has_a_dash_where_a_gate_has_no_figure() -> None:
-    told = rows([Verdict("G3", "recovery", {"lost": 0, "seconds": 9}, [])])
+    told = rows([Verdict("G3", "recovery", {"lost": 0, "seconds": 9, "dropped_by_reason": {}}, [])])
 
-    assert told == [["G3", "pass", "-", 0, "-", "-", "-", "-", 9]]
+    assert told == [["G3", "pass", "-", 0, "-", "-", "-", 0, "-", "-", 9]]
+
+
+def test_the_table_names_the_reasons_of_drops() -> None:
+    drops = {"duplicate": 2, "quarantined bot": 1_000}
+
+    assert (
+        "2 duplicate, 1,000 quarantined bot" in rows([Verdict("G1", "", {"dropped_by_reason": drops}, [])])[0]
+    )
+
+
+def test_drops_of_one_outcome_are_told_apart_by_their_reason() -> None:
+    fold = reference()
+    fold.outcomes.update({("quarantined", "bot"): 2, ("quarantined", "crawler"): 3})
+
+    told = settle(fold, fold.states, [letter_of_the_bad_one()], [])
+
+    assert told.dropped_by_reason == {"duplicate": 1, "quarantined bot": 2, "quarantined crawler": 3}
+
+
+def test_the_accounts_of_two_logs_are_added_up() -> None:
+    told = added([accounts(), accounts(letters=2)])
+
+    assert told == Accounts(10, 0, 0, 0, 2, {"duplicate": 2}, 0, 1, 0, [])

@@ -16,8 +16,10 @@ from typing import Any
 import aiokafka
 import faust
 import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
+from aiokafka.producer.sender import Sender
 from faust.app.base import App
 from faust.stores.base import Store
 from faust.streams import Stream
@@ -104,8 +106,11 @@ PARAMETERS: list[tuple[Callable[..., Any], list[str]]] = [
     (ThreadDelegateConsumer.highwaters, ["self", "partitions"]),
     (Consumer.resume_partitions, ["self", "tps"]),
     (Consumer.on_partitions_revoked, ["self", "revoked"]),
-    (driver.Consumer._to_message, ["self", "tp", "record"]),
+    (ThreadDelegateConsumer.position, ["self", "tp"]),
     (driver.Consumer._new_consumer_thread, ["self"]),
+    (driver.AIOKafkaConsumerThread.on_partitions_revoked, ["self", "revoked"]),
+    (driver.AIOKafkaConsumerThread.on_partitions_assigned, ["self", "assigned", "generation_id"]),
+    (GroupCoordinator._send_req, ["self", "request"]),
     (driver.AIOKafkaConsumerThread._highwaters, ["self", "partitions"]),
     (App.on_rebalance_start, ["self"]),
     (App.on_rebalance_end, ["self"]),
@@ -114,6 +119,7 @@ PARAMETERS: list[tuple[Callable[..., Any], list[str]]] = [
     (BatchBuilder.record_count, ["self"]),
     (aiokafka.AIOKafkaProducer.create_batch, ["self"]),
     (aiokafka.AIOKafkaProducer.send_batch, ["self", "batch", "topic", "partition"]),
+    (MessageAccumulator.fail_all, ["self", "exception"]),
     (Store.apply_changelog_batch, ["self", "batch", "to_key", "to_value"]),
     (Store.persisted_offset, ["self", "tp"]),
     (Store.set_persisted_offset, ["self", "tp", "offset"]),
@@ -237,4 +243,52 @@ def test_recovery_reads_the_log_end_through_the_name_that_the_embedded_broker_re
 def test_aiokafka_refuses_to_seek_a_partition_that_is_not_assigned() -> None:
     assert in_order(
         source(SubscriptionState._assigned_state), "if tp_state is None:", "raise IllegalStateError"
+    )
+
+
+def test_a_producer_that_is_stopped_sends_first_what_it_holds() -> None:
+    """If this fails it may have a way to be given up, and stream/sender.py needs no private names for it."""
+    assert "self._message_accumulator.close()" in source(aiokafka.AIOKafkaProducer.stop)
+    assert isinstance(inspect.getattr_static(Sender, "sender_task"), property)
+    assert "self._exception = exception" in source(MessageAccumulator.fail_all)
+
+
+def test_a_batch_goes_on_although_nobody_waits_for_it() -> None:
+    assert "asyncio.shield(batch.future)" in source(MessageAccumulator.add_batch)
+
+
+def test_aiokafkas_heartbeats_do_not_say_the_static_id() -> None:
+    """If this fails it may know by itself that another took its seat: see stream/static_member.py."""
+    assert "HeartbeatRequest(self.group_id, self.generation, self.member_id)" in source(
+        GroupCoordinator._do_heartbeat
+    )
+
+
+def test_a_revocation_that_is_cancelled_ends_the_coordination() -> None:
+    assert in_order(
+        source(GroupCoordinator._on_join_prepare),
+        "await res",
+        "except Exception:",
+        "failed on_partitions_revoked",
+    )
+    assert in_order(source(GroupCoordinator._coordination_routine), "except asyncio.CancelledError:", "raise")
+
+
+def test_recovery_takes_the_offset_of_a_message_for_all_before_it() -> None:
+    text = source(Recovery._slurp_changelogs.fun)
+
+    assert in_order(text, "offset > seen_offset:", "offsets[tp] = offset", "buf.append(event)")
+    assert in_order(text, "len(buf) >= bufsize:", "table.apply_changelog_batch(buf)", "buf.clear()")
+
+
+def test_recovery_goes_on_reading_a_changelog_of_buffer_size_one_only() -> None:
+    assert "self.tp_to_table[tp].recovery_buffer_size == 1" in source(Recovery._restart_recovery.fun)
+
+
+def test_recovery_seeks_changelogs_before_their_flow_is_resumed() -> None:
+    assert in_order(
+        source(Recovery._restart_recovery.fun),
+        "self._seek_offsets",
+        "consumer.resume_partitions",
+        "consumer.resume_flow",
     )

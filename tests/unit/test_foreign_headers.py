@@ -11,6 +11,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from stream.foreign_headers import ReadableRecords, read_foreign_headers
+from tests.hostile_batch import SHOWN, STAND_IN, spoilt
 
 #: Of a batch: what comes before its records. Bytes 8 to 11 are its length, 21 and 22 its attributes (1: gzip).
 HEADER_BYTES = 61
@@ -35,12 +36,6 @@ def batch(*headers: Headers, base_offset: int = 0) -> bytes:
     return base_offset.to_bytes(8, "big") + built[8:]
 
 
-def spoilt(raw: bytes) -> bytes:
-    """The header name ``spoilt`` with two bytes that are no UTF-8."""
-    assert b"spoilt" in raw
-    return raw.replace(b"spoilt", b"\xff\xfeoilt")
-
-
 def read(raw: bytes) -> list[tuple[int, int, bytes | None, list[tuple[str, bytes | None]]]]:
     records = ReadableRecords(raw)
     found = []
@@ -53,37 +48,37 @@ def read(raw: bytes) -> list[tuple[int, int, bytes | None, list[tuple[str, bytes
 
 
 def test_aiokafka_alone_can_not_read_a_batch_with_such_a_header() -> None:
-    records = MemoryRecords(spoilt(batch([("spoilt", b"x")])))
+    records = MemoryRecords(spoilt(batch([(STAND_IN, b"x")])))
 
     with pytest.raises((UnicodeDecodeError, CorruptRecordException)):
         list(records.next_batch())
 
 
 def test_the_header_is_shown_escaped_and_its_neighbours_are_read_as_they_are() -> None:
-    raw = spoilt(batch([("good", b"1")], [("spoilt", b"2")], []))
+    raw = spoilt(batch([("good", b"1")], [(STAND_IN, b"2")], []))
 
     assert read(raw) == [
         (0, 1000, b"v", [("good", b"1")]),
-        (1, 1001, b"v", [(r"\xff\xfeoilt", b"2")]),
+        (1, 1001, b"v", [(SHOWN, b"2")]),
         (2, 1002, b"v", []),
     ]
 
 
 def test_each_batch_of_a_fetch_is_read_from_its_own_bytes() -> None:
-    raw = batch([("a", b"1")]) + spoilt(batch([("spoilt", b"2")], base_offset=1)) + batch([], base_offset=2)
+    raw = batch([("a", b"1")]) + spoilt(batch([(STAND_IN, b"2")], base_offset=1)) + batch([], base_offset=2)
 
     assert [(offset, headers) for offset, _, _, headers in read(raw)] == [
-        (0, [("a", b"1")]), (1, [(r"\xff\xfeoilt", b"2")]), (2, []),
+        (0, [("a", b"1")]), (1, [(SHOWN, b"2")]), (2, []),
     ]  # fmt: skip
 
 
 def test_a_compressed_batch_is_read_too() -> None:
-    raw = spoilt(batch([("spoilt", b"2")]))
+    raw = spoilt(batch([(STAND_IN, b"2")]))
     packed = gzip.compress(raw[HEADER_BYTES:])
     length = HEADER_BYTES - 12 + len(packed)
     header = raw[:8] + length.to_bytes(4, "big") + raw[12:21] + b"\0\1" + raw[23:HEADER_BYTES]
 
-    assert read(header + packed) == [(0, 1000, b"v", [(r"\xff\xfeoilt", b"2")])]
+    assert read(header + packed) == [(0, 1000, b"v", [(SHOWN, b"2")])]
 
 
 def test_a_batch_that_is_really_broken_is_still_an_error() -> None:

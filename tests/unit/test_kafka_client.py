@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from pydantic import SecretStr
 
 from stream.errors import ConfigurationError
-from stream.kafka_client import client_kwargs, faust_credentials, is_loopback
+from stream.kafka_client import client_kwargs, faust_credentials
 from stream.kafka_settings import KafkaSettings
+from stream.loopback import is_loopback
 
 
 @pytest.mark.parametrize(
@@ -124,3 +126,61 @@ def test_files_of_tls_that_are_none_are_named(tmp_path: Path) -> None:
         ConfigurationError, match=rf"SSL_CERT_FILE={file} and SSL_KEY_FILE={file} can't be used"
     ):
         client_kwargs(KafkaSettings(security_protocol="SSL", ssl_cert_file=file, ssl_key_file=file))
+
+
+async def test_a_token_is_read_from_its_file_at_every_login(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    settings = KafkaSettings(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token_file=file)
+
+    kwargs, credentials = client_kwargs(settings), faust_credentials(settings)
+    tokens = [await kwargs["sasl_oauth_token_provider"].token()]
+    file.write_text("second\n")
+    tokens.append(await credentials.oauth_cb.token())  # type: ignore[union-attr]
+
+    assert tokens == ["first", "second"]
+    assert kwargs["sasl_mechanism"] == "OAUTHBEARER"
+    assert "sasl_plain_username" not in kwargs
+
+
+async def test_a_token_that_is_missing_at_a_login_is_waited_for(tmp_path: Path) -> None:
+    """An error of another kind would end aiokafka's tasks."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    settings = KafkaSettings(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token_file=file)
+    provider = client_kwargs(settings)["sasl_oauth_token_provider"]
+    file.unlink()
+
+    with pytest.raises(KafkaConnectionError, match=rf"SASL_TOKEN_FILE={file} can't be read"):
+        await provider.token()
+
+
+def test_a_token_file_that_is_missing_from_the_start_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    settings = KafkaSettings(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_token_file=file)
+
+    with pytest.raises(ConfigurationError) as caught:
+        client_kwargs(settings)
+
+    assert str(caught.value) == (
+        f"INTERESTFLOW_KAFKA__SASL_TOKEN_FILE={file} can't be read (FileNotFoundError): check that it is mounted and readable"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({}, "needs INTERESTFLOW_KAFKA__SASL_TOKEN_FILE"),
+        (
+            {"sasl_token_file": "token", "sasl_username": "u"},
+            "unset INTERESTFLOW_KAFKA__SASL_USERNAME and the password",
+        ),
+    ],
+)
+def test_a_login_by_token_takes_a_token_and_no_user(more: dict[str, str], says: str) -> None:
+    settings = KafkaSettings.model_validate(
+        {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER", **more}
+    )
+
+    with pytest.raises(ConfigurationError, match=says):
+        client_kwargs(settings)

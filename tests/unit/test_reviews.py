@@ -1,5 +1,6 @@
 """The calendar of reviews against a dictionary of the last plans."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +60,17 @@ def test_a_user_who_is_scored_all_the_time_takes_one_entry() -> None:
     assert (len(calendar), len(calendar._heap)) == (1, 1)
 
 
+def test_users_who_came_once_and_are_forgotten_take_no_room() -> None:
+    calendar = planned(Review(10**9, 0, b"stays"))
+    for guest in range(10_000):
+        calendar.plan(Review(10**9, 0, b"%d" % guest))
+        calendar.plan(Review(0, 0, b"%d" % guest))
+
+    assert len(calendar) == 1
+    assert len(calendar._heap) == len(calendar._entered_at) <= 1_003
+    assert calendar.take(10**9, 5) == [Review(10**9, 0, b"stays")]
+
+
 def test_clearing_forgets_all() -> None:
     calendar = planned(Review(10, 0, b"a"))
 
@@ -69,9 +81,10 @@ def test_clearing_forgets_all() -> None:
     assert calendar.take(99, 5) == [Review(20, 0, b"a")]
 
 
+@pytest.mark.parametrize("spare_entries", [1_000, 0])
 @given(steps=STEPS)
-def test_what_was_planned_last_is_what_comes(steps: list[tuple[str, int, bytes]]) -> None:
-    calendar, model = Reviews(), dict[bytes, int]()
+def test_what_was_planned_last_is_what_comes(spare_entries: int, steps: list[tuple[str, int, bytes]]) -> None:
+    calendar, model = Reviews(spare_entries), dict[bytes, int]()
     for step, moment, key in steps:
         if step == "take":
             due = sorted((at, key) for key, at in model.items() if at <= moment)

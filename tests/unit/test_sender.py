@@ -45,13 +45,21 @@ class Metadata(NamedTuple):
     offset: int
 
 
+HELD = Exception("no answer yet")
+
+
 class ScriptedBroker:
     """Stands in for aiokafka's producer: real batches, and for each one sent the next scripted answer."""
 
     def __init__(self, *answers: Exception | None) -> None:
         self.logs: defaultdict[TP, list[Stored]] = defaultdict(list)
         self.batches: list[int] = []
+        self.held: asyncio.Future[Metadata] | None = None
+        self.stopped = False
         self._answers = list(answers)
+
+    async def stop(self) -> None:
+        self.stopped = True
 
     def create_batch(self) -> BatchBuilder:
         return BatchBuilder(MAX_BATCH_BYTES, 0)
@@ -62,6 +70,9 @@ class ScriptedBroker:
         batch.close()
         future: asyncio.Future[Metadata] = asyncio.get_running_loop().create_future()
         answer = self._answers.pop(0) if self._answers else None
+        if answer is HELD:
+            self.held = future
+            return future
         if answer is not None:
             future.set_exception(answer)
             return future
@@ -237,3 +248,52 @@ async def test_it_stops_trying_when_the_partitions_moved() -> None:
 
     assert s.clock.slept == [0.1]
     assert s.broker.batches == []
+
+
+async def test_nothing_is_sent_for_partitions_that_moved_already() -> None:
+    s = sending()
+
+    with pytest.raises(SendAbandonedError, match="the partitions moved while sending"):
+        await s.sender.send([Outgoing("t", 0, records(b"a"))], lambda: True)
+
+    assert s.broker.batches == []
+
+
+async def test_what_is_under_way_is_waited_for_although_its_sender_was_cancelled() -> None:
+    s = sending(HELD)
+    send = asyncio.create_task(s.sender.send([Outgoing("t", 0, records(b"a"))], never))
+    while s.broker.held is None:
+        await asyncio.sleep(0)
+    send.cancel()
+    settling = asyncio.create_task(s.sender.settle(60.0))
+    await asyncio.wait([send])
+    assert not settling.done()
+
+    s.broker.held.set_result(Metadata(0))
+    await settling
+
+    assert s.metrics.sends_given_up._value.get() == 0
+
+
+async def test_with_nothing_under_way_there_is_nothing_to_wait_for() -> None:
+    s = sending()
+    await s.sender.send([Outgoing("t", 0, records(b"a"))], never)
+
+    await s.sender.settle(60.0)
+
+
+async def test_a_sender_that_stops_settles_what_is_under_way_and_sends_nothing_more() -> None:
+    s = sending(HELD)
+    send = asyncio.create_task(s.sender.send([Outgoing("t", 0, records(b"a"))], never))
+    while s.broker.held is None:
+        await asyncio.sleep(0)
+    stopping = asyncio.create_task(s.sender.stop())
+    await asyncio.sleep(0)
+    with pytest.raises(SendAbandonedError):
+        await s.sender.send([Outgoing("t", 0, records(b"b"))], never)
+    assert not s.broker.stopped
+
+    s.broker.held.set_result(Metadata(0))
+    await stopping
+
+    assert (await send, s.broker.stopped) == ([0], True)

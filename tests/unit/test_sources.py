@@ -10,14 +10,21 @@ from stream.events import BROWSE_TOPIC, CLICK_TOPIC, CONTROL_TOPIC
 from stream.fold import source_key
 from stream.partitioner import partitioner
 from stream.sources import (
+    ChangelogLostError,
     ChangelogRewoundError,
     ChangelogTruncatedError,
+    Loss,
     PartitionCountChangedError,
-    check_changelog,
     check_homes,
+    check_loss,
     highest_applied,
+    is_cut,
+    losses,
+    places_of_losses,
     safe_positions,
+    unread,
 )
+from stream.stall import Position
 from stream.state import UserState, encode_state
 from stream.stores.memory import MemoryStore
 
@@ -169,19 +176,36 @@ def test_keys_of_sources_are_those_of_the_input_topics() -> None:
 CHANGELOG_2 = TP("shop-user-behaviour-changelog", 2)
 
 
+FOLDED = Loss(accepted=0, is_committed=True)
+UNTOUCHED = Loss(accepted=0, is_committed=False)
+
+
 @pytest.mark.parametrize(
     ("persisted", "begin", "end"),
-    [(None, 0, 0), (None, 50, 90), (89, 0, 90), (89, 90, 90), (0, 1, 5), (-1, 0, 7), (41, 12, 90)],
+    [(None, 0, 0), (None, 0, 90), (89, 0, 90), (89, 90, 90), (0, 1, 5), (-1, 0, 7), (41, 12, 90)],
 )
-def test_a_store_that_its_changelog_can_bring_up_to_date_is_kept(
+def test_a_changelog_that_has_all_that_a_store_needs_is_not_cut(
     persisted: int | None, begin: int, end: int
 ) -> None:
-    check_changelog(CHANGELOG_2, persisted, begin, end)
+    assert not is_cut(CHANGELOG_2, persisted, begin, end)
+
+
+@pytest.mark.parametrize(
+    ("persisted", "begin", "end"), [(None, 1, 1), (None, 50, 90), (41, 43, 90), (-1, 1, 7)]
+)
+def test_a_changelog_whose_records_were_deleted_before_a_store_had_them_is_cut(
+    persisted: int | None, begin: int, end: int
+) -> None:
+    assert is_cut(CHANGELOG_2, persisted, begin, end)
+
+
+def test_what_recovery_has_to_read_begins_after_what_is_held() -> None:
+    assert [unread(None, 0, 90), unread(None, 43, 90), unread(0, 0, 90), unread(89, 0, 90)] == [90, 47, 89, 0]
 
 
 def test_a_changelog_that_ends_before_what_the_store_holds_is_refused_by_name() -> None:
     with pytest.raises(ChangelogRewoundError) as caught:
-        check_changelog(CHANGELOG_2, 90, 0, 90)
+        is_cut(CHANGELOG_2, 90, 0, 90)
 
     assert str(caught.value) == (
         "shop-user-behaviour-changelog partition 2 ends at offset 90, but the store holds it up to offset 90: Kafka lost "
@@ -192,11 +216,51 @@ def test_a_changelog_that_ends_before_what_the_store_holds_is_refused_by_name() 
 
 def test_a_changelog_of_which_unread_records_were_deleted_is_refused_by_name() -> None:
     with pytest.raises(ChangelogTruncatedError) as caught:
-        check_changelog(CHANGELOG_2, 41, 43, 90)
+        check_loss(CHANGELOG_2, 41, 43, 90, FOLDED)
 
     assert str(caught.value) == (
         "shop-user-behaviour-changelog partition 2 begins at offset 43, but the store holds it up to offset 41 only: what "
         "was between is deleted, so users would silently be old. A changelog must be compacted and never deleted "
-        "(`interestflow topics check`); to go on with what is left, delete INTERESTFLOW_STORE__DIRECTORY of this worker and "
-        "restart it, and replay the inputs if they are still there"
+        "(`interestflow topics check`); to go on with what is left, stop all workers and run `interestflow topics "
+        "accept-loss`: they let go of what their stores hold of it as they start; then replay the inputs if they are "
+        "still there"
     )
+
+
+@pytest.mark.parametrize("end", [43, 90], ids=["emptied", "its first records deleted"])
+def test_a_deleted_changelog_without_a_store_is_refused_by_name(end: int) -> None:
+    with pytest.raises(ChangelogLostError) as caught:
+        check_loss(CHANGELOG_2, None, 43, end, FOLDED)
+
+    assert str(caught.value) == (
+        f"shop-user-behaviour-changelog partition 2 begins at offset 43 and ends at {end}: what was before is deleted, the "
+        "store holds nothing of it and its inputs are committed, so users would silently start anew. A changelog must be "
+        "compacted and never deleted (`interestflow topics check`). If an INTERESTFLOW_STORE__DIRECTORY still has it, start "
+        "the worker with that; to go on with what is left, stop all workers and run `interestflow topics accept-loss`, then "
+        "replay the inputs if they are still there"
+    )
+
+
+def test_a_group_that_folded_nothing_of_a_partition_has_lost_nothing() -> None:
+    check_loss(CHANGELOG_2, None, 43, 90, UNTOUCHED)
+
+
+@pytest.mark.parametrize("persisted", [None, 12])
+def test_a_loss_is_accepted_up_to_where_the_log_began_when_it_was(persisted: int | None) -> None:
+    check_loss(CHANGELOG_2, persisted, 43, 90, Loss(accepted=43, is_committed=True))
+
+    with pytest.raises((ChangelogLostError, ChangelogTruncatedError)):
+        check_loss(CHANGELOG_2, persisted, 44, 90, Loss(accepted=43, is_committed=True))
+
+
+def test_an_accepted_loss_is_the_committed_offset_of_the_changelog() -> None:
+    other = TP("shop-user-scores-changelog", 3)
+    nothing = Position(0, 100)
+    positions = dict.fromkeys(places_of_losses([CHANGELOG_2, other]), nothing)
+    positions[CLICK_2] = Position(7, 100)
+    positions[other] = Position(43, 100)
+
+    assert losses([CHANGELOG_2, other], positions) == {
+        CHANGELOG_2: Loss(accepted=0, is_committed=True),
+        other: Loss(accepted=43, is_committed=False),
+    }

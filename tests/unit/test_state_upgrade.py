@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,10 @@ def written(name: str) -> bytes:
     return bytes.fromhex(_WRITTEN[name])
 
 
-def test_a_shopper_of_0_1_0_is_all_there() -> None:
+def test_a_shopper_of_0_1_0_is_all_there(record_property: Callable[[str, object], None]) -> None:
     state = decode_state(written("shopper"))
+    record_property("events_in", 3)
+    record_property("lost", 3 - len(state.recent))
 
     assert (state.revision, state.folded_at_ms, state.erased_at_ms) == (3, NOW_MS, 0)
     assert state.applied == APPLIED

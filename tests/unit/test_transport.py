@@ -129,6 +129,7 @@ class Delivery:
         self.seen = Seen()
         self.checked: list[dict[TP, int]] = []
         self.checked_changelogs: list[tuple[dict[TP, int], dict[TP, int]]] = []
+        self.known_beginnings: dict[TP, int] = {}
         self.check: Callable[[Mapping[TP, int]], Mapping[TP, int]] = dict
         settings = BundleSettings(
             frozenset({CLICK.topic, BROWSE.topic}),
@@ -154,8 +155,11 @@ class Delivery:
         self.checked.append(dict(positions))
         return self.check(positions)
 
-    def _check_changelogs(self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+    async def _check_changelogs(
+        self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]
+    ) -> Mapping[TP, int]:
         self.checked_changelogs.append((dict(beginnings), dict(ends)))
+        return self.known_beginnings
 
     def assign(self, *tps: TP) -> None:
         """What Faust does on an assignment: everything is paused until recovery is done."""
@@ -249,13 +253,64 @@ async def test_partitions_come_apart(new_delivery: NewDelivery) -> None:
     assert {message.tp: message.offset for message in await made.fetch()} == {CLICK: 1, BROWSE: 2}
 
 
-async def test_records_of_a_changelog_come_one_by_one(new_delivery: NewDelivery) -> None:
-    made = new_delivery()
-    made.broker.write(CHANGELOG, 0, 1)
+def recovering(made: Delivery, *offsets: int) -> Delivery:
+    """A changelog with these records, read back."""
+    made.broker.write(CHANGELOG, *offsets)
     made.assign(CHANGELOG)
     made.consumer.resume_partitions({CHANGELOG})
+    return made
 
-    assert [(message.offset, message.value) for message in await made.fetch()] == [(0, b"0"), (1, b"1")]
+
+async def test_records_of_a_changelog_come_as_bundles_whatever_was_compacted_away(
+    new_delivery: NewDelivery,
+) -> None:
+    made = recovering(new_delivery(max_records=3), 0, 1, 5, 9)
+
+    bundles = [
+        (message.offset, [one.offset for one in message.value], message.generation_id)
+        for message in await made.fetch()
+    ]
+
+    assert bundles == [(5, [0, 1, 5], 1), (9, [9], 1)]
+
+
+@pytest.mark.parametrize(
+    ("read", "position", "ends"), [((0, 1), 2, []), ((0, 1), 7, [6]), ((), 7, [6]), ((), 0, [])]
+)
+async def test_a_changelog_whose_last_records_were_compacted_away_is_read_to_its_end(
+    new_delivery: NewDelivery, read: tuple[int, ...], position: int, ends: list[int]
+) -> None:
+    made = recovering(new_delivery(), *read)
+    if read:
+        made.consumer._read_offset[CHANGELOG] = (await made.fetch())[-1].offset
+    made.broker.positions[CHANGELOG] = position
+
+    assert [(message.offset, message.value) for message in await made.fetch()] == [(end, []) for end in ends]
+
+
+async def test_the_end_of_a_changelog_that_was_revoked_meanwhile_is_not_asked_for(
+    new_delivery: NewDelivery,
+) -> None:
+    made = recovering(new_delivery())
+
+    async def revoked(tp: TP) -> int | None:
+        raise IllegalStateError
+
+    made.broker.position = revoked  # type: ignore[method-assign]
+
+    assert await made.fetch() == []
+
+
+async def test_a_new_generation_does_not_get_the_end_of_the_old(new_delivery: NewDelivery) -> None:
+    made = recovering(new_delivery())
+
+    async def moved(tp: TP) -> int | None:
+        made.app.consumer_generation_id = 2
+        return 7
+
+    made.broker.position = moved  # type: ignore[method-assign]
+
+    assert await made.fetch() == []
 
 
 async def test_the_log_end_is_told_to_fausts_monitor(delivery: Delivery) -> None:
@@ -749,6 +804,15 @@ async def test_changelogs_are_checked_before_tables_are_recovered_from_them(deli
 
     assert ends == {CHANGELOG: 43}
     assert delivery.checked_changelogs == [({CHANGELOG: 40}, {CHANGELOG: 43})]
+
+
+async def test_beginnings_before_which_nothing_was_are_committed(delivery: Delivery) -> None:
+    delivery.broker.write(CHANGELOG, 40, 41, 42)
+    delivery.known_beginnings = {CHANGELOG: 40}
+
+    await delivery.consumer.highwaters(CHANGELOG)
+
+    assert delivery.broker.committed[CHANGELOG] == 40
 
 
 async def test_a_partition_is_read_to_its_end_only_once_its_bundles_are_committed(delivery: Delivery) -> None:

@@ -69,3 +69,26 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"INTERESTFLOW_MODEL__GRPC_CA_FILE={missing} can't be read (No such file or directory): it must be a PEM file"
     )
+
+
+def test_plain_text_over_a_network_is_refused_and_says_to_whom() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        triton_access(ModelSettings(grpc_url="triton:8001"))
+
+    assert str(caught.value) == (
+        "INTERESTFLOW_MODEL__GRPC_URL=triton:8001 without TLS would send texts and users' features in plain text: set "
+        "INTERESTFLOW_MODEL__GRPC_TLS=true, or, where the network itself is safe, INTERESTFLOW_MODEL__GRPC_ALLOW_PLAINTEXT=true"
+    )
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8001", "localhost:8001", "[::1]:8001", "unix:/run/triton.sock"])
+def test_on_this_machine_plain_text_is_no_matter(url: str) -> None:
+    assert triton_access(ModelSettings(grpc_url=url)) == OPEN
+
+
+def test_plain_text_over_a_network_may_be_allowed() -> None:
+    assert triton_access(ModelSettings(grpc_url="triton:8001", grpc_allow_plaintext=True)) == OPEN
+
+
+def test_over_tls_any_triton_will_do() -> None:
+    assert triton_access(ModelSettings(grpc_url="triton:8001", grpc_tls=True)).tls == {"ssl": True}

@@ -1,6 +1,6 @@
 """The watchdog over a worker that is told how it stands; only the broker and Faust are stood in for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from stream.setting_sections import WatchdogSettings
 from stream.stall import Place, Position
 from stream.stores.memory import MemoryStore
 from stream.watchdog import NoPartitionsError, Watchdog, WatchdogParts, WorkerStalledError
-from tests.builders import FrozenClock
+from tests.builders import FakeSender, FrozenClock
 
 CLICK, BROWSE = ("behaviour.click", 1), ("behaviour.browse", 1)
 
@@ -42,7 +42,7 @@ class ToldOffsets:
         self.told: dict[Place, Position] = {}
         self.away = False
 
-    async def positions(self, places: list[Place]) -> Mapping[Place, Position]:
+    async def positions(self, places: Sequence[Place]) -> Mapping[Place, Position]:
         if self.away:
             raise KafkaConnectionError("no broker")
         return {place: self.told.get(place, Position(0, 0)) for place in places}
@@ -71,9 +71,11 @@ class Watched:
         self.app, self.offsets, self.scoring = ToldApp(), ToldOffsets(), ToldScoring()
         assignment: Any = Assignment(
             AssignmentParts(
-                MemoryStore(), MemoryStore(), partitioner("murmur2", 4), 0, self.metrics, self.ended.append
+                MemoryStore(), MemoryStore(), partitioner("murmur2", 4), 0, self.metrics, self.ended.append,
+                FakeSender().settle,
+                self.offsets.positions,
             )
-        )
+        )  # fmt: skip
         assignment.app, assignment.scoring = self.app, self.scoring
         self.assignment: Assignment = assignment
         parts = WatchdogParts(assignment, self.offsets, 4, self.clock, self.metrics, self.ended.append)
