@@ -82,6 +82,22 @@ def stated(purposes: Iterable[int], expires_at_ms: int | None, *, is_minor: bool
     return Consent(purpose_bits(purposes), expires, is_stated=True, is_minor=is_minor)
 
 
+def combined(consent: Consent, other: Consent, default: int) -> Consent:
+    """The stricter of two: what both allow, until the first of them expires; a minor is one in both.
+
+    Args:
+        consent: Of a user; who said nothing is held to have said the default.
+        other: Of another id of the same person; if nothing was said there, it takes nothing away.
+        default: Purposes of users who said nothing.
+    """
+    is_minor = consent.is_minor or other.is_minor
+    if not other.is_stated:
+        return consent._replace(is_minor=is_minor)
+    purposes = (consent.purposes if consent.is_stated else default) & other.purposes
+    expiries = [expires for expires in (consent.expires_at_s, other.expires_at_s) if expires]
+    return Consent(purposes, min(expiries, default=0), is_stated=True, is_minor=is_minor)
+
+
 def allows(allowed: int, *purposes: int) -> bool:
     """Whether all of these purposes are among the allowed."""
     wanted = purpose_bits(purposes)

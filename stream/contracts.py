@@ -29,6 +29,7 @@ from stream.events import (
     CONTROL_TOPIC,
     DEAD_LETTER_TOPIC,
     DECISIONS_TOPIC,
+    HANDOVER_TOPIC,
     OWNED_TOPICS,
     PURCHASE_TOPIC,
     ROLLOUT_TOPIC,
@@ -39,9 +40,10 @@ from stream.events import (
     ControlEvent,
     Reason,
 )
-from stream.ingest import HOP_HEADER
+from stream.handover import HandOver
 from stream.interest_update import InterestUpdate
 from stream.received import SENT_HEADER
+from stream.reproducing import HOP_HEADER, MERGE_HOPS_HEADER
 from stream.rollout import Rollout
 from stream.topic_specs import service_topics
 
@@ -74,7 +76,8 @@ CAMPAIGN: Final = Contract("campaign", Campaign, is_input=True)
 UPDATE: Final = Contract("interest-update", InterestUpdate, is_input=False)
 DECISION: Final = Contract("ad-decision", AdDecision, is_input=False)
 ROLLOUT: Final = Contract("model-rollout", Rollout, is_input=True)
-CONTRACTS: Final = (BEHAVIOUR, CONTROL, CAMPAIGN, UPDATE, DECISION, ROLLOUT)
+HANDOVER: Final = Contract("hand-over", HandOver, is_input=True)
+CONTRACTS: Final = (BEHAVIOUR, CONTROL, HANDOVER, CAMPAIGN, UPDATE, DECISION, ROLLOUT)
 
 
 class _Channel(NamedTuple):
@@ -107,9 +110,14 @@ _CHANNELS: Final = (
     _Channel(AD_TOPIC, BEHAVIOUR.name, _MEANT_FOR.format("ad_impression, ad_click and ad_dismiss")),
     _Channel(CONTROL_TOPIC, CONTROL.name, "A null value erases the user of the key."),
     _Channel(
+        HANDOVER_TOPIC,
+        HANDOVER.name,
+        "Between workers only, as a changelog is: what one id of a person hands over to another.",
+    ),
+    _Channel(
         DEAD_LETTER_TOPIC,
         _DEAD_LETTER,
-        "Rejected records of the five topics above: raw bytes unchanged, and headers that say why; and outputs too large "
+        "Rejected records of the six topics above: raw bytes unchanged, and headers that say why; and outputs too large "
         "to be sent, at offset -1. Of a key or value "
         f"of more than {MAX_VALUE_BYTES} bytes only the start is kept; of a record whose id names a person neither.",
     ),
@@ -139,7 +147,7 @@ _CHANNELS: Final = (
         "Texts that behaviours refer to by hash, each written by whichever worker meets it first.",
     ),
 )
-_WRITTEN: Final = frozenset({DEAD_LETTER_TOPIC, UPDATES_TOPIC, DECISIONS_TOPIC, TEXTS_TOPIC})
+_WRITTEN: Final = frozenset({HANDOVER_TOPIC, DEAD_LETTER_TOPIC, UPDATES_TOPIC, DECISIONS_TOPIC, TEXTS_TOPIC})
 _READ: Final = frozenset({*OWNED_TOPICS, CAMPAIGNS_TOPIC, ROLLOUT_TOPIC, TEXTS_TOPIC})
 
 
@@ -241,10 +249,11 @@ def _message(contract: Contract) -> Schema:
         "payload": {"$ref": f"./{contract.file}"},
         "bindings": _key_binding(_KEYS.get(contract.name, _USER_KEY)),
     }
-    if contract in (BEHAVIOUR, CONTROL):
+    if contract in (BEHAVIOUR, CONTROL, HANDOVER):
         message["headers"] = _headers(
             {
                 HOP_HEADER: "Set by a worker that produced the record once more, to its right partition.",
+                MERGE_HOPS_HEADER: "Set by a worker that passed the record of a merged id on: how often, decimal.",
                 SENT_HEADER: "Replays only: wall clock at sending, UTC ms, decimal; freshness is measured from it.",
                 **INPUT_HEADERS,
             }

@@ -5,11 +5,12 @@ from typing import NamedTuple
 from stream.consent import ALL_PURPOSES, BASIC_ADS, SAID_NOTHING, Consent, allows, stated
 from stream.decode import Decoded, decode_control, decode_erasure_key, parse_object
 from stream.errors import RejectionError
-from stream.events import Change, ControlEvent, Outcome
+from stream.events import Change, ControlEvent, Outcome, Reason
 from stream.fold import ERASED_MARKER_MS, Received, erase_user, searched_texts
 from stream.privacy import PrivacyRules
 from stream.sensitive import withhold
 from stream.state import UserState
+from stream.user_ids import settle_user_id
 
 
 class Statement(NamedTuple):
@@ -36,9 +37,27 @@ def read_statement(key: bytes | None, value: bytes | None) -> Statement:
         if refusal is None:
             raise
         return Statement(refusal, Change.CONSENT_UNREADABLE)
+    if event.action == "merge":
+        return Statement(_settled_merge(event), Change.NONE)
     if event.action == "consent" and event.purposes is None and event.minor is None:
         return Statement(event.model_copy(update={"purposes": []}), Change.CONSENT_UNREADABLE)
     return Statement(event, Change.NONE)
+
+
+def _settled_merge(event: ControlEvent) -> ControlEvent:
+    """A merge in the one spelling of its ids, which it brings together for good."""
+    if event.anonymous_id is None:
+        raise RejectionError(Reason.MISSING, "anonymous_id: a merge needs the id that becomes user_id")
+    user_id = settle_user_id(event.user_id)
+    try:
+        anonymous_id = settle_user_id(event.anonymous_id)
+    except RejectionError as error:
+        raise RejectionError(error.reason, error.detail.replace("user_id", "anonymous_id", 1)) from error
+    if anonymous_id == user_id:
+        raise RejectionError(
+            Reason.MERGE_SELF, "anonymous_id and user_id are the same; send two ids that differ"
+        )
+    return event.model_copy(update={"user_id": user_id, "anonymous_id": anonymous_id})
 
 
 def _refusal(value: bytes) -> ControlEvent | None:
@@ -131,10 +150,14 @@ def is_erased(state: UserState, record_ms: int) -> bool:
 
 def has_profile(state: UserState) -> bool:
     """Whether anything of what the user did is kept."""
+    return bool(len(state.recent) or did_anything(state))
+
+
+def did_anything(state: UserState) -> bool:
+    """The same, the ids of recent events left out."""
     return bool(
         len(state.window)
         or len(state.profile)
-        or len(state.recent)
         or len(state.exposures)
         or state.orders.count
         or state.orders.first_seen
@@ -155,7 +178,7 @@ def emptied_state(state: UserState) -> UserState:
     """The same at the same revision without anything that the user did."""
     emptied = UserState()
     emptied.revision, emptied.folded_at_ms = state.revision, state.folded_at_ms
-    emptied.applied, emptied.consent = dict(state.applied), state.consent
+    emptied.applied, emptied.consent, emptied.ties = dict(state.applied), state.consent, state.ties
     return emptied
 
 

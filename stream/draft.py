@@ -23,6 +23,8 @@ class Draft:
     markers: dict[bytes, UserState] = field(default_factory=dict)
     dead_letters: list[OutRecord] = field(default_factory=list)
     moved: dict[int, list[OutRecord]] = field(default_factory=dict)
+    #: For other ids of a user, by their partition: sent before anything else.
+    handed: dict[int, list[OutRecord]] = field(default_factory=dict)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     reserved_fields: int = 0
     unattributed: Counter[str] = field(default_factory=Counter)

@@ -33,8 +33,12 @@ BROWSE_TOPIC: Final = "behaviour.browse"
 PURCHASE_TOPIC: Final = "behaviour.purchase"
 AD_TOPIC: Final = "behaviour.ad"
 CONTROL_TOPIC: Final = "users.control"
+#: From one id of a person to another; only workers write it.
+HANDOVER_TOPIC: Final = "users.handover"
 #: Position is the stored code of a topic: append only.
-OWNED_TOPICS: Final[tuple[str, ...]] = (CLICK_TOPIC, BROWSE_TOPIC, PURCHASE_TOPIC, AD_TOPIC, CONTROL_TOPIC)
+OWNED_TOPICS: Final[tuple[str, ...]] = (
+    CLICK_TOPIC, BROWSE_TOPIC, PURCHASE_TOPIC, AD_TOPIC, CONTROL_TOPIC, HANDOVER_TOPIC,
+)  # fmt: skip
 BEHAVIOUR_TOPICS: Final[tuple[str, ...]] = OWNED_TOPICS[:4]
 DEAD_LETTER_TOPIC: Final = "behaviour.dead-letter"
 UPDATES_TOPIC: Final = "interest.updates"
@@ -79,6 +83,8 @@ class Reason(StrEnum):
     ID_CONFLICT = "id_conflict"
     OUTPUT_TOO_LARGE = "output_too_large"
     CONTROL_ACTION = "control_action"
+    MERGE_SELF = "merge_self"
+    MERGE_LOOP = "merge_loop"
 
 
 class Change(StrEnum):
@@ -105,6 +111,9 @@ class Change(StrEnum):
     CONSENT_UNREADABLE = "consent_unreadable"
     BOT = "bot"
     UNKNOWN_CAMPAIGN = "unknown_campaign"
+    MERGED = "merged"
+    MERGED_ELSEWHERE = "merged_elsewhere"
+    UNKNOWN_USER = "unknown_user"
 
 
 class Outcome(StrEnum):
@@ -217,12 +226,17 @@ class ControlEvent(BaseModel):
 
     ``consent`` gives the whole list of TCF purposes that the user allows, in place of any list before; what can't be
     read allows nothing. ``minor`` alone leaves the purposes as they are.
+
+    ``merge`` says that ``anonymous_id`` is ``user_id``: all that was and will be known of the first belongs to the second.
+    Its record may be keyed by either of them.
     """
 
     model_config = _STRICT
 
-    action: Literal["erase", "consent"]
+    action: Literal["erase", "consent", "merge"]
     user_id: Annotated[str, Field(max_length=MAX_USER_ID_CHARS)]
     purposes: Annotated[list[_Purpose], Field(max_length=LAST_PURPOSE)] | None = None
     expires_at_ms: Annotated[int, Field(ge=0)] | None = None
     minor: bool | None = None
+    #: Of ``merge`` alone: a visitor's id before the login, as Segment's ``anonymousId``.
+    anonymous_id: Annotated[str, Field(max_length=MAX_USER_ID_CHARS)] | None = None

@@ -17,7 +17,7 @@ from stream.erasure.marker import is_marker_key
 from stream.live import LiveStates
 from stream.metrics import Metrics
 from stream.sender import BatchSender, Outgoing, OutRecord
-from stream.state import peek_erased, peek_folded
+from stream.state import peek_erased, peek_folded, peek_moved
 from stream.stores.backend import PartitionStore
 from stream.sweep import EvictionRules, Seen, evicted, is_crowded
 
@@ -96,7 +96,7 @@ class Evictor:
 
     def _seen(self, partition: int) -> Iterator[Seen]:
         for key, data in self._parts.store.scan(partition):
-            yield Seen(peek_folded(data), key, peek_erased(data))
+            yield Seen(peek_folded(data), key, peek_erased(data), peek_moved(data))
 
     async def _forget(self, partition: int, keys: list[bytes], abandoned: Callable[[], bool]) -> None:
         parts = self._parts

@@ -38,6 +38,17 @@ class Exposures:
         self.shown.append(occurred_at_ms)
         self.impressions += 1
 
+    def merge(self, other: "Exposures") -> None:
+        """Take in what another user was shown: caps and counts add up."""
+        seen = sorted(
+            [*zip(self.shown, self.campaigns, strict=True), *zip(other.shown, other.campaigns, strict=True)]
+        )
+        seen = seen[-MAX_EXPOSURES:]
+        self.shown = array("q", [moment for moment, _ in seen])
+        self.campaigns = array("Q", [campaign for _, campaign in seen])
+        self.impressions += other.impressions
+        self.clicks += other.clicks
+
     def count_since(self, campaign_hash: int, since_ms: int) -> int:
         """Impressions of a campaign at or after ``since_ms``."""
         return sum(

@@ -69,7 +69,7 @@ def fold_event(
     Raises:
         RejectionError: ``id_conflict`` if the id was seen with another body.
     """
-    outcome = _admit(state, decoded.occurred_at_ms, received, policy)
+    outcome = admit(state, decoded.occurred_at_ms, received, policy)
     if outcome is not _ACCEPTED:
         return outcome
     event, occurred_at_ms = decoded.event, decoded.occurred_at_ms
@@ -111,7 +111,12 @@ def searched_texts(state: UserState) -> list[int]:
     ]
 
 
-def _admit(state: UserState, occurred_at_ms: int, received: Received, policy: WindowPolicy) -> Outcome:
+def admit(state: UserState, occurred_at_ms: int, received: Received, policy: WindowPolicy) -> Outcome:
+    """Whether an event is news to a state, or why not.
+
+    Raises:
+        RejectionError: ``id_conflict`` if the id was seen with another body.
+    """
     if received.offset <= state.applied.get(received.source, -1):
         return Outcome.REPLAYED
     if state.erased_at_ms and received.record_ms < state.erased_at_ms + ERASED_MARKER_MS:

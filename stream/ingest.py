@@ -16,18 +16,18 @@ from typing import Final, NamedTuple
 
 from stream.attribution import loose_ends
 from stream.clock import Clock, StreamTime
-from stream.control import apply_statement, counted_as, forgotten_texts, pass_gate, read_statement
+from stream.control import forgotten_texts, pass_gate
 from stream.dead_letter import dead_letter
 from stream.dead_letter_limit import DeadLetterLimit, LimitRules
-from stream.decode import check_record_time, decode_event
+from stream.decode import Decoded, decode_event
 from stream.draft import Draft
 from stream.due import DueUsers
 from stream.erasure.burial import Burial
-from stream.erasure.marker import marker_key
 from stream.errors import RejectionError
 from stream.events import (
     CONTROL_TOPIC,
     DEAD_LETTER_TOPIC,
+    HANDOVER_TOPIC,
     OWNED_TOPICS,
     PURCHASE_TOPIC,
     BehaviourEvent,
@@ -37,25 +37,26 @@ from stream.events import (
 )
 from stream.eviction import Evictor
 from stream.fold import Received, fold_event, source_key
+from stream.handing_over import HandingOver
+from stream.identities import IdentityRules
 from stream.live import LiveStates
+from stream.merging import is_moved
 from stream.metrics import Metrics
 from stream.pacing import ScorePace
 from stream.partitioner import Partitioner
 from stream.privacy import PrivacyRules
 from stream.received import appended_ms, received_from
 from stream.record import InputRecord
+from stream.reproducing import put_right
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
 from stream.state import UserState, encode_state
+from stream.statements import StatementParts, Statements
 from stream.stores.backend import PartitionStore
 from stream.sweep import EvictionRules
 from stream.texts import TextCatalog
 from stream.user_ids import is_same_id
 from stream.window import WindowPolicy
 
-#: Set on a record that was produced once more; a second time is a rejection.
-HOP_HEADER: Final = "interestflow.hop"
-#: A record with more than this is not produced once more: with its value it must stay below what a broker takes.
-_MAX_HEADER_BYTES: Final = 65_536
 #: Other tasks get their turn after this many records, about 10 ms.
 _YIELD_EVERY: Final = 500
 #: Looked up for every event, and looking a member up in its enum takes five times as long.
@@ -106,6 +107,13 @@ class Folder:
         #: Held while a bundle is folded: nobody is buried in the middle of one.
         self._busy = asyncio.Lock()
         self.burial = Burial(parts.store, parts.sender, self.live, self._busy, rules.changelog_topic)
+        ids = IdentityRules(rules.policy, rules.privacy, rules.changelog_topic)
+        self._ids = HandingOver(parts.store, parts.sender, rules.partition_of, ids)
+        statements = Statements(StatementParts(self._ids, self._state_of, self._replace))
+        self._fold_by_topic = {
+            CONTROL_TOPIC: statements.fold_control,
+            HANDOVER_TOPIC: statements.fold_handover,
+        }
 
     async def fold(
         self, topic: str, partition: int, records: Sequence[InputRecord], abandoned: Callable[[], bool]
@@ -139,7 +147,7 @@ class Folder:
     # 1. records ----------------------------------------------------------------------------------------------
 
     async def _fold_records(self, draft: Draft, records: Sequence[InputRecord]) -> None:
-        fold_one = self._fold_control if draft.topic == CONTROL_TOPIC else self._fold_behaviour
+        fold_one = self._fold_by_topic.get(draft.topic, self._fold_behaviour)
         # One user's together, in their order: a state comes from memory once, not once for each of its events.
         records = sorted(records, key=lambda record: record.key or b"")
         for start in range(0, len(records), _YIELD_EVERY):
@@ -165,12 +173,20 @@ class Folder:
         if decoded.event.is_bot:
             return Outcome.QUARANTINED, Change.BOT
         user = decoded.event.user_id.encode()
-        state = self._state_of(draft, record, user)
+        state = self._state_of(draft, record, user, record.key)
         if state is None:
             return Outcome.REPRODUCED, Change.NULL_KEY if record.key is None else Change.REPARTITIONED
+        received = received_from(draft.source, record, decoded)
+        if state.ties.into and is_moved(state, record.timestamp):
+            return self._ids.pass_on(draft, record, decoded, received, state)
+        return self._fold_own(draft, record, decoded, received, state)
+
+    def _fold_own(
+        self, draft: Draft, record: InputRecord, decoded: Decoded, received: Received, state: UserState
+    ) -> tuple[str, str]:
+        user = decoded.event.user_id.encode()
         if decoded.change is _RESERVED_FIELD:
             draft.reserved_fields += 1
-        received = received_from(draft.source, record, decoded)
         gated = pass_gate(state, decoded, received, self._rules.privacy)
         if gated.state is not None:
             draft.forgotten_texts.update(forgotten_texts(state, gated.state))
@@ -192,56 +208,28 @@ class Folder:
             draft.unattributed[loose.step] += 1
         return loose.change
 
-    def _fold_control(self, draft: Draft, record: InputRecord) -> tuple[str, str]:
-        check_record_time(record.timestamp)
-        statement = read_statement(record.key, record.value)
-        user = statement.event.user_id.encode()
-        state = self._state_of(draft, record, user)
-        if state is None:
-            return Outcome.REPRODUCED, Change.NULL_KEY if record.key is None else Change.REPARTITIONED
-        if record.offset <= state.applied.get(draft.source, -1):
-            return Outcome.REPLAYED, ""
-        received = Received(draft.source, record.offset, record.timestamp, 0, 0, b"")
-        privacy = self._rules.privacy
-        changed = apply_statement(state, statement.event, received, privacy)
-        if changed is not None:
-            draft.forgotten_texts.update(forgotten_texts(state, changed))
-            self._replace(draft, record, user, changed)
-            if changed.erased_at_ms:
-                draft.markers[marker_key(user, privacy.marker_secret)] = changed
-        return counted_as(statement, changed)
-
     def _replace(self, draft: Draft, record: InputRecord, user: bytes, state: UserState) -> None:
         self.live.replace(draft.partition, user, state)
         draft.touched[user] = state
         draft.appended.setdefault(user, appended_ms(record, virtual_time=self._rules.virtual_time))
 
-    def _state_of(self, draft: Draft, record: InputRecord, user: bytes) -> UserState | None:
+    def _state_of(
+        self, draft: Draft, record: InputRecord, user: bytes, key: bytes | None
+    ) -> UserState | None:
         """The user's state, or None if the record belongs to another partition and was put there."""
-        if record.key is not None and record.key != user and not is_same_id(record.key, user):
+        if key is not None and key != user and not is_same_id(key, user):
             raise RejectionError(Reason.KEY_MISMATCH, "the record's key is not the payload's user_id")
         # Of this bundle first: such a state may have left the live ones since, with all that changed.
         state = draft.touched.get(user)
         if state is None:
             state = self.live.cached(draft.partition, user)
-        if state is not None and record.key is not None:
+        if state is not None and key is not None:
             return state
         home = self._rules.partition_of(user)
-        if home != draft.partition or record.key is None:
-            self._reproduce(draft, record, user, home)
+        if home != draft.partition or key is None:
+            draft.moved.setdefault(home, []).append(put_right(record, user, home))
             return None
         return self.live.load(draft.partition, user)
-
-    def _reproduce(self, draft: Draft, record: InputRecord, user: bytes, home: int) -> None:
-        if any(name == HOP_HEADER for name, _ in record.headers):
-            detail = f"partition {draft.partition} instead of {home} even after producing it once more; check the partitioner"
-            raise RejectionError(Reason.WRONG_PARTITION, detail)
-        size = sum(len(name) + len(content or b"") for name, content in record.headers)
-        if size > _MAX_HEADER_BYTES:
-            detail = f"the headers have {size} bytes; with more than {_MAX_HEADER_BYTES} a record is not produced once more"
-            raise RejectionError(Reason.TOO_LARGE, detail)
-        headers = (*record.headers, (HOP_HEADER, b"1"))
-        draft.moved.setdefault(home, []).append(OutRecord(user, record.value, headers, record.timestamp))
 
     def _reject(self, draft: Draft, record: InputRecord, error: RejectionError) -> None:
         draft.dead_letters.append(OutRecord(*dead_letter(record, error, self._rules.app_version)))
@@ -256,6 +244,7 @@ class Folder:
         items = [
             (key, encode_state(state)) for key, state in (*draft.touched.items(), *draft.markers.items())
         ]
+        await self._ids.send_first(draft, abandoned)
         new_texts = parts.texts.unknown(draft.texts)
         changelog = Outgoing(
             self._rules.changelog_topic, draft.partition, [OutRecord(key, data) for key, data in items]
@@ -277,6 +266,7 @@ class Folder:
         parts.texts.add(new_texts)
         if items:
             parts.store.put_batch(draft.partition, items, offsets[0])
+        await self._ids.finish(draft, abandoned)
         now = parts.clock.monotonic_seconds()
         urgent = draft.topic == PURCHASE_TOPIC
         for key in draft.touched:

@@ -7,6 +7,7 @@ purchases 4, six decayed weights 24. ``MAX_CATEGORIES`` = 256 caps a profile at 
 """
 
 from array import array
+from heapq import nsmallest
 from typing import Final
 
 from stream.events import EVENT_TYPES
@@ -61,6 +62,25 @@ def add_decayed(weights: "array[float]", start: int, weight: float, age_seconds:
             factor *= factor
 
 
+def add_decayed_sums(
+    weights: "array[float]", start: int, more: "array[float]", other: int, ahead: float
+) -> None:
+    """Add six decayed sums to others, both as of the later of their reference times.
+
+    Args:
+        weights: Flat column of decayed weights; changed.
+        start: Index in it of the shortest half-life's weight.
+        more: The column to add from.
+        other: Index in that.
+        ahead: Seconds from the reference of ``weights`` to that of ``more``.
+    """
+    factor = 2.0 ** (-abs(ahead) / LONGEST_SECONDS)
+    for half_life in range(_WIDTH - 1, -1, -1):
+        kept, added = weights[start + half_life], more[other + half_life]
+        weights[start + half_life] = kept * factor + added if ahead >= 0 else kept + added * factor
+        factor *= factor
+
+
 class Profile:
     """Columns by category; row order is the order of first appearance."""
 
@@ -108,6 +128,22 @@ class Profile:
         if kind == PURCHASE_KIND:
             self._count_purchase(row, seconds)
 
+    def merge(self, other: "Profile") -> None:
+        """Take in all that another profile counted; beyond the cap the least weights of both together are forgotten."""
+        for theirs, category in enumerate(other.categories):
+            row = self.row_of(category)
+            if row is None:
+                row = self._append(category, other.reference[theirs], 0.0)
+            ahead = other.reference[theirs] - self.reference[row]
+            add_decayed_sums(self.weights, row * _WIDTH, other.weights, theirs * _WIDTH, ahead)
+            self.reference[row] = max(self.reference[row], other.reference[theirs])
+            self.purchases[row] += other.purchases[theirs]
+            self.last[row] = max(self.last[row], other.last[theirs])
+            first = [moment for moment in (self.first[row], other.first[theirs]) if moment]
+            self.first[row] = min(first, default=0)
+        if len(self.categories) > MAX_CATEGORIES:
+            self._forget_least(max(self.reference), len(self.categories) - MAX_CATEGORIES)
+
     def _count_purchase(self, row: int, seconds: int) -> None:
         self.purchases[row] += 1
         self.last[row] = max(self.last[row], seconds)
@@ -126,15 +162,15 @@ class Profile:
         self._rows[category] = row
         return row
 
-    def _forget_least(self, now_seconds: int) -> None:
+    def _forget_least(self, now_seconds: int, count: int = 1) -> None:
         def remaining(row: int) -> tuple[float, int]:
             age = now_seconds - self.reference[row]
             weight = self.weights[row * _WIDTH + _WIDTH - 1]
             return float(weight * 2.0 ** (-age / LONGEST_SECONDS)), self.categories[row]
 
-        row = min(range(len(self.categories)), key=remaining)
-        for column in (self.categories, self.reference, self.last, self.first, self.purchases):
-            del column[row]
-        del self.weights[row * _WIDTH : (row + 1) * _WIDTH]
+        for row in sorted(nsmallest(count, range(len(self.categories)), key=remaining), reverse=True):
+            for column in (self.categories, self.reference, self.last, self.first, self.purchases):
+                del column[row]
+            del self.weights[row * _WIDTH : (row + 1) * _WIDTH]
         self._rows = None
         self.row_of(0)

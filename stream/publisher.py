@@ -13,7 +13,7 @@ from stream.metrics import Metrics
 from stream.refused import about, fitting
 from stream.score_record import ScoreRecord, encode_record, forgotten
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
-from stream.state import peek_erased
+from stream.state import peek_erased, peek_moved
 from stream.stores.backend import Item, PartitionStore
 
 
@@ -32,9 +32,9 @@ class Erased(NamedTuple):
 
     due: DueUser
     revision: int | None
-    """Of the marker of an erasure, or of the state of a user who may not be profiled; None if it was forgotten."""
+    """Of the marker of an erasure, of a redirect, or of a user who may not be profiled; None if it was forgotten."""
     is_known: bool = False
-    """The state goes on holding what the user said."""
+    """The state goes on holding what the user said, or into whom he was merged."""
 
     def own_record(self) -> bytes | None:
         """What SCORE remembers of it."""
@@ -134,6 +134,9 @@ class Publisher:
         data = self._parts.behaviour.get(user.partition, user.key)
         if data is None or peek_erased(data):
             self._parts.metrics.dropped_results.labels("erased").inc()
+            return True
+        if peek_moved(data):
+            self._parts.metrics.dropped_results.labels("merged").inc()
             return True
         if self._parts.is_refused(data):
             self._parts.metrics.dropped_results.labels("no_consent").inc()

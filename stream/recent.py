@@ -45,6 +45,20 @@ class RecentIds:
         if self._bodies is not None:
             self._bodies[event_hash] = body
 
+    def merge(self, other: "RecentIds") -> None:
+        """Take in the ids of another user, in the order of their events; of an id in both, our body stands."""
+        known = {
+            event_hash: (occurred, body)
+            for ids in (other, self)
+            for event_hash, body, occurred in zip(ids.ids, ids.bodies, ids.occurred, strict=True)
+        }
+        rows = sorted((occurred, event_hash, body) for event_hash, (occurred, body) in known.items())
+        rows = rows[-MAX_RECENT_IDS:]
+        self.occurred = array("q", [row[0] for row in rows])
+        self.ids = array("Q", [row[1] for row in rows])
+        self.bodies = array("I", [row[2] for row in rows])
+        self._bodies = None
+
     def expire(self, before_ms: int) -> None:
         """Let go ids whose event is older than ``before_ms``, as far as they are the first that arrived.
 

@@ -104,7 +104,7 @@ class Scorer:
                 erased.append(Erased(user, None))
             elif state.erased_at_ms:
                 erased.append(Erased(user, state.revision))
-            elif self._is_refused(state.consent):
+            elif state.ties.into or self._is_refused(state.consent):
                 erased.append(Erased(user, state.revision, is_known=True))
             else:
                 living.append((user, state))

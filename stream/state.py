@@ -1,6 +1,6 @@
 """All that is known of one user, and its compact, versioned encoding.
 
-Byte budget of an encoding (version 2), little-endian:
+Byte budget of an encoding (version 3), little-endian:
 
 ==================  ======================================================================
 header              50: version, flags, revision, consent, times, lengths
@@ -10,25 +10,30 @@ window              <= 64 x 28, plus the event ids (their own length, 36 for a U
 profile             <= 256 x 48
 recent ids          <= 1024 x 20 (only those inside the lateness grace)
 exposures           <= 256 x 16, plus two counts
+ties                <= 18 KB: ids of the same person (stream.ties), mostly none
 ==================  ======================================================================
 
-Version 1 had no consent and a header of 46; it is read as the state of a user who said nothing.
+Version 1 had no consent and a header of 46; it is read as the state of a user who said nothing. Version 2 had no
+ties; a state without any is still written as version 2, so that an earlier release reads it.
 
 A year of a household that buys from 100 categories takes about 7 KiB; the cap is ``MAX_STATE_BYTES``.
 """
 
 import struct
 from array import array
-from typing import Any, Final
+from typing import Final
 
+from stream.columns import Columns
 from stream.consent import Consent
 from stream.errors import StateVersionError
 from stream.exposure import Exposures
 from stream.profile import HALF_LIVES_DAYS, Profile, add_decayed
 from stream.recent import RecentIds
+from stream.ties import NO_TIES, decode_ties, encode_ties
 from stream.window import BehaviourWindow
 
-ENCODING_VERSION: Final = 2
+ENCODING_VERSION: Final = 3
+_WITHOUT_TIES: Final = 2
 #: All columns at their caps stay below this, also with 255 behaviours and the longest event ids (about 104 KB with
 #: 64 of them); a Kafka record holds 1 MiB.
 MAX_STATE_BYTES: Final = 327_680
@@ -36,6 +41,7 @@ MAX_STATE_BYTES: Final = 327_680
 _FLAG_ERASED: Final = 1
 _FLAG_STATED: Final = 2
 _FLAG_MINOR: Final = 4
+_FLAG_MOVED: Final = 8
 _HEADER: Final = struct.Struct("<BBIHqqBBxIHHHxIII")
 _HEADER_BYTES_1: Final = 46
 _CONSENT: Final = struct.Struct("<H")
@@ -92,6 +98,7 @@ class UserState:
         "profile",
         "recent",
         "revision",
+        "ties",
         "window",
     )
 
@@ -110,6 +117,8 @@ class UserState:
         self.profile = Profile()
         self.recent = RecentIds()
         self.exposures = Exposures()
+        #: To other ids of the same person.
+        self.ties = NO_TIES
 
 
 def encode_state(state: UserState) -> bytes:
@@ -121,12 +130,12 @@ def encode_state(state: UserState) -> bytes:
         state.exposures,
         state.orders,
     )
-    blob = b"".join(window.event_ids)
+    blob, ties = b"".join(window.event_ids), encode_ties(state.ties)
     # Columns are joined as they are: an array is a buffer, and a copy of each would cost a tenth of the time.
     return b"".join(
         (
             _HEADER.pack(
-                ENCODING_VERSION,
+                ENCODING_VERSION if ties else _WITHOUT_TIES,
                 _flags(state),
                 state.revision,
                 state.consent.purposes,
@@ -164,6 +173,7 @@ def encode_state(state: UserState) -> bytes:
             recent.occurred,
             exposures.campaigns,
             exposures.shown,
+            ties,
         )
     )
 
@@ -174,6 +184,7 @@ def _flags(state: UserState) -> int:
         bool(state.erased_at_ms) * _FLAG_ERASED
         | consent.is_stated * _FLAG_STATED
         | consent.is_minor * _FLAG_MINOR
+        | bool(state.ties.into) * _FLAG_MOVED
     )
 
 
@@ -204,9 +215,14 @@ def peek_erased(data: bytes) -> bool:
     return bool(data[1] & _FLAG_ERASED)
 
 
+def peek_moved(data: bytes) -> bool:
+    """Whether an encoded state is the redirect of a merged user."""
+    return bool(data[1] & _FLAG_MOVED)
+
+
 def peek_applied(data: bytes) -> dict[int, int]:
     """The applied offsets of an encoded state by source, without decoding the rest."""
-    columns = _Columns(data, _header_bytes(data))
+    columns = Columns(data, _header_bytes(data))
     count = data[_APPLIED_COUNT_AT]
     return dict(zip(columns.take("Q", count), columns.take("q", count), strict=True))
 
@@ -217,7 +233,7 @@ def decode_state(data: bytes) -> UserState:
     Raises:
         StateVersionError: If it was written by a newer release.
     """
-    if data[0] not in (1, ENCODING_VERSION):
+    if data[0] not in (1, _WITHOUT_TIES, ENCODING_VERSION):
         raise StateVersionError(data[0], ENCODING_VERSION)
     (
         _,
@@ -239,7 +255,7 @@ def decode_state(data: bytes) -> UserState:
     state = UserState()
     state.consent = peek_consent(data)
     state.revision, state.folded_at_ms, state.erased_at_ms = revision, folded_at_ms, erased_at_ms
-    columns = _Columns(data, _header_bytes(data))
+    columns = Columns(data, _header_bytes(data))
     state.applied = dict(zip(columns.take("Q", applied_count), columns.take("q", applied_count), strict=True))
     orders = state.orders
     orders.reference, orders.last, orders.first_seen, orders.count = _ORDERS.unpack(
@@ -262,6 +278,7 @@ def decode_state(data: bytes) -> UserState:
     exposures.campaigns = columns.take("Q", exposure_count)
     exposures.shown = columns.take("q", exposure_count)
     exposures.impressions, exposures.clicks = impressions, clicks
+    state.ties = decode_ties(columns.rest())
     return state
 
 
@@ -269,7 +286,7 @@ def _header_bytes(data: bytes) -> int:
     return _HEADER_BYTES_1 if data[0] == 1 else _HEADER.size
 
 
-def _decode_window(window: BehaviourWindow, columns: "_Columns", count: int, blob_bytes: int) -> None:
+def _decode_window(window: BehaviourWindow, columns: Columns, count: int, blob_bytes: int) -> None:
     window.occurred = columns.take("q", count)
     window.categories = columns.take("Q", count)
     window.texts = columns.take("Q", count)
@@ -281,20 +298,3 @@ def _decode_window(window: BehaviourWindow, columns: "_Columns", count: int, blo
     for length in lengths:
         window.event_ids.append(blob[start : start + length])
         start += length
-
-
-class _Columns:
-    """Reads the columns of an encoding one after the other."""
-
-    def __init__(self, data: bytes, start: int) -> None:
-        self._data = data
-        self._at = start
-
-    def bytes(self, size: int) -> bytes:
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def take(self, typecode: str, count: int) -> "array[Any]":
-        column = array(typecode)
-        column.frombytes(self.bytes(column.itemsize * count))
-        return column

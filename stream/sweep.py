@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
 from stream.fold import ERASED_MARKER_MS
+from stream.ties import REDIRECT_MS
 
 Why = Literal["expired", "crowded"]
 
@@ -27,6 +28,8 @@ class Seen(NamedTuple):
     key: bytes
     is_erased: bool
     """The marker of an erasure: it must not go before its time, or the stragglers would come back."""
+    is_moved: bool = False
+    """The redirect of a merged user: after its time it only names two ids of a person."""
 
 
 def is_crowded(users: int, rules: EvictionRules) -> bool:
@@ -47,9 +50,11 @@ def evicted(seen: Iterable[Seen], now_ms: int, rules: EvictionRules, most: int) 
     kept: list[Seen] = []
     before_ms = now_ms - rules.ttl_ms if rules.ttl_ms else 0
     marker_before_ms = min(before_ms, now_ms - ERASED_MARKER_MS)
+    moved_before_ms = max(before_ms, now_ms - REDIRECT_MS)
     markers = 0
     for one in seen:
-        if one.folded_at_ms < (marker_before_ms if one.is_erased else before_ms):
+        limit_ms = moved_before_ms if one.is_moved else marker_before_ms if one.is_erased else before_ms
+        if one.folded_at_ms < limit_ms:
             gone[one.key] = "expired"
         elif one.is_erased:
             markers += 1

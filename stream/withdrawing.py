@@ -12,7 +12,7 @@ from stream.publisher import Erased, Publisher, PublishParts
 from stream.score_service import SharedParts
 from stream.scoring import Scoring, ScoringParts
 from stream.settings import Settings
-from stream.state import peek_consent, peek_erased, peek_revision
+from stream.state import peek_consent, peek_erased, peek_moved, peek_revision
 from stream.stores.backend import PartitionStore
 
 #: Whether the user of an encoded state may not be profiled now.
@@ -71,7 +71,8 @@ def withdrawal(user: DueUser, behaviour: PartitionStore, is_refused: Refused) ->
         return Erased(user, None)
     if peek_erased(data):
         return Erased(user, peek_revision(data))
-    return Erased(user, peek_revision(data), is_known=True) if is_refused(data) else None
+    is_gone = peek_moved(data) or is_refused(data)
+    return Erased(user, peek_revision(data), is_known=True) if is_gone else None
 
 
 def due_withdrawals(

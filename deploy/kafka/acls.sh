@@ -7,6 +7,7 @@ kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read 
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation Write --operation DescribeConfigs --topic behaviour.purchase
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation Write --operation DescribeConfigs --topic behaviour.ad
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation Write --operation DescribeConfigs --topic users.control
+kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation Write --operation DescribeConfigs --topic users.handover
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Write --operation DescribeConfigs --topic behaviour.dead-letter
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation Write --operation DescribeConfigs --topic interestflow-user-behaviour-changelog
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation Write --operation DescribeConfigs --topic interestflow-user-scores-changelog

@@ -41,6 +41,8 @@ CURES: Final[Mapping[str, str]] = {
     "ts_parse": f"{_TIME} instead of a text.",
     "id_conflict": "Give each event an id of its own; the first body of this id is in the state, a replay changes nothing.",
     "control_action": "Send an action that the contract of users.control knows; if it is new, upgrade the workers, then replay.",
+    "merge_self": "Send two ids that differ: user_id is the known user, anonymous_id the visitor before the login.",
+    "merge_loop": "Merge in one direction only, visitors into known users; to part ids again, erase one of them.",
 }
 
 

@@ -80,7 +80,7 @@ class Burial:
         if peek_erased(data):
             return [(grave.key, None)]
         state = decode_state(data)
-        if not grave.is_known or not has_profile(state):
+        if not grave.is_known or state.ties.into or not has_profile(state):  # a redirect keeps ids of events
             return []
         return [(grave.key, encode_state(emptied_state(state)))]
 

@@ -58,7 +58,7 @@ async def test_the_services_own_topics_can_be_created_and_fit(bootstrap_servers:
 
     created = await create_topics(bootstrap_servers, specs)
 
-    assert len(created) == 13
+    assert len(created) == 14
     assert await require_topics(bootstrap_servers, specs) == []
 
 

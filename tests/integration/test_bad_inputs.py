@@ -23,8 +23,8 @@ from stream.events import (
     UPDATES_TOPIC,
 )
 from stream.foreign_headers import read_foreign_headers
-from stream.ingest import HOP_HEADER
 from stream.partitioner import partitioner
+from stream.reproducing import HOP_HEADER
 from stream.state import decode_state
 from tests.bad_inputs import COMPOSED, DECOMPOSED, MENDED, NAMES_A_PERSON, REJECTED, UNCHANGING
 from tests.behaviour_feed import PARTITIONS

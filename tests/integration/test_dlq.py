@@ -19,8 +19,8 @@ from stream.dlq.letters import is_marker
 from stream.embedded.ports import LOOPBACK, free_ports
 from stream.errors import ConfigurationError, RejectionError, TransientError
 from stream.events import CLICK_TOPIC, DEAD_LETTER_TOPIC
-from stream.ingest import HOP_HEADER
 from stream.partitioner import partitioner
+from stream.reproducing import HOP_HEADER
 from stream.settings import known_variables
 from stream.state import decode_state
 from tests.behaviour_feed import PARTITIONS

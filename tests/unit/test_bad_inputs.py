@@ -22,12 +22,13 @@ from stream.events import (
     PURCHASE_TOPIC,
     TEXTS_TOPIC,
 )
-from stream.ingest import HOP_HEADER, Folder, FoldParts, FoldRules
+from stream.ingest import Folder, FoldParts, FoldRules
 from stream.metrics import Metrics
 from stream.pacing import ScorePace
 from stream.partitioner import partitioner
 from stream.privacy import PrivacyRules
 from stream.received import SENT_HEADER
+from stream.reproducing import HOP_HEADER
 from stream.sender import OutRecord, SendAbandonedError, SendFailedError
 from stream.state import UserState, decode_state, encode_state
 from stream.stores.memory import MemoryStore

@@ -29,13 +29,14 @@ def test_event_types_keep_their_stored_codes() -> None:
 
 
 def test_topics_keep_their_stored_codes() -> None:
-    assert OWNED_TOPICS[:5] == (
+    assert OWNED_TOPICS[:6] == (
         "behaviour.click", "behaviour.browse", "behaviour.purchase", "behaviour.ad", "users.control",
+        "users.handover",
     )  # fmt: skip
 
 
-def test_every_owned_topic_but_control_carries_behaviour() -> None:
-    assert set(OWNED_TOPICS) - set(BEHAVIOUR_TOPICS) == {"users.control"}
+def test_every_owned_topic_but_those_about_users_carries_behaviour() -> None:
+    assert set(OWNED_TOPICS) - set(BEHAVIOUR_TOPICS) == {"users.control", "users.handover"}
 
 
 def test_every_event_type_has_a_weight() -> None:

@@ -175,7 +175,7 @@ def test_a_state_of_a_newer_release_is_refused_by_name() -> None:
         decode_state(data)
 
     assert str(caught.value) == (
-        "user state has encoding version 3, this release reads up to 2: run the release that wrote it, or a newer one"
+        "user state has encoding version 4, this release reads up to 3: run the release that wrote it, or a newer one"
     )
 
 

@@ -23,6 +23,7 @@ def test_the_service_has_these_topics_and_no_others() -> None:
         "behaviour.purchase": (4, False, True),
         "behaviour.ad": (4, False, True),
         "users.control": (4, False, True),
+        "users.handover": (4, False, True),
         "behaviour.dead-letter": (4, False, True),
         "shop-user-behaviour-changelog": (4, True, True),
         "shop-user-scores-changelog": (4, True, True),
@@ -51,7 +52,13 @@ def test_in_production_the_brokers_clock_is_the_record_time_of_the_inputs() -> N
 def test_what_people_did_is_kept_as_long_as_the_limits_say() -> None:
     topics = by_name(service_topics("shop", 4, virtual_time=False, limits=TopicLimits(1000, 2000)))
 
-    for name in ("behaviour.click", "users.control", "behaviour.dead-letter", "ads.decisions"):
+    for name in (
+        "behaviour.click",
+        "users.control",
+        "users.handover",
+        "behaviour.dead-letter",
+        "ads.decisions",
+    ):
         assert topics[name].config["retention.ms"] == "1000"
     for name in ("shop-user-behaviour-changelog", "interest.updates", "catalog.texts"):
         assert topics[name].config["max.compaction.lag.ms"] == "2000"

@@ -15,6 +15,7 @@ from stream.score_record import ScoreRecord, encode_record, forgotten
 from stream.sender import OutRecord, SendAbandonedError
 from stream.state import UserState, encode_state
 from stream.stores.memory import MemoryStore
+from stream.ties import Ties
 from stream.withdrawing import DueWithdrawals, Withdrawer
 from tests.builders import NOW_MS, FakeSender, FrozenClock, never
 
@@ -95,6 +96,18 @@ async def test_who_may_not_be_profiled_is_withdrawn_and_stays_known() -> None:
     assert bench.sender.records(UPDATES_TOPIC) == [OutRecord(b"u1", None)]
     assert bench.scores.get(1, b"u1") == encode_record(forgotten(7))
     assert bench.behaviour.get(1, b"u1") is not None
+
+
+async def test_who_was_merged_into_another_user_is_withdrawn_and_goes_on_as_a_redirect() -> None:
+    bench = Bench()
+    bench.knows(b"visitor", state(7, ties=Ties(b"u1")))
+    redirect = bench.behaviour.get(1, b"visitor")
+
+    await bench.withdrawer.score(bench.taken(b"visitor"), never)
+
+    assert bench.sender.records(UPDATES_TOPIC) == [OutRecord(b"visitor", None)]
+    assert bench.scores.get(1, b"visitor") == encode_record(forgotten(7))
+    assert bench.behaviour.get(1, b"visitor") == redirect
 
 
 async def test_all_others_are_never_due() -> None:
