@@ -26,7 +26,6 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from stream.changelog_consumer import ChangelogConsumer, Records
-
 from stream.static_member import StaticMemberThread
 
 #: Checks the positions that delivery is about to start from and gives those to use instead.

@@ -12,6 +12,7 @@ from stream.assignment import Assignment, AssignmentParts
 from stream.clock import StreamTime, SystemClock
 from stream.collector import settle_collector
 from stream.compacted import CompactedTopicReader, EndOffsets, latest_offsets
+from stream.delivery_counts import DeliveryCounts
 from stream.due import DueUsers
 from stream.embedded.one_worker import OneWorker
 from stream.embedded.tansu_fetch import install_short_fetches
@@ -156,7 +157,7 @@ class Worker:
             fold=self.folder.fold,
             check_positions=self.assignment.check_positions,
             check_changelogs=self.assignment.check_changelogs,
-            observer=self,
+            observer=DeliveryCounts(self.metrics),
             rebalance_started=self.assignment.rebalance_started,
             rebalance_ended=self.assignment.rebalance_ended,
             revoked=self.assignment.revoked,
@@ -266,20 +267,6 @@ class Worker:
             log.error("worker_failed", error=str(error), kind=type(error).__name__, exc_info=trace)
         if self._loop is not None:  # from the consumer's thread as well
             self._loop.call_soon_threadsafe(self._stop.set)
-
-    # -- transport observer -------------------------------------------------------------------------------------
-
-    def sought_back(self, topic: str) -> None:
-        """See ``TransportObserver``."""
-        self.metrics.seek_backs.labels(topic).inc()
-
-    def filtered_repeats(self, topic: str, records: int) -> None:
-        """See ``TransportObserver``."""
-        self.metrics.repeats_filtered.labels(topic).inc(records)
-
-    def source_rewound(self, topic: str, records: int) -> None:
-        """See ``TransportObserver``."""
-        self.metrics.source_rewound.labels(topic).inc(records)
 
     # -- health -------------------------------------------------------------------------------------------------
 

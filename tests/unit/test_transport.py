@@ -346,7 +346,7 @@ async def test_the_end_of_a_changelog_that_was_revoked_meanwhile_is_not_asked_fo
     async def revoked(tp: TP) -> int | None:
         raise IllegalStateError
 
-    made.broker.position = revoked  # type: ignore[method-assign, assignment]
+    made.broker.position = revoked  # type: ignore[method-assign]
 
     assert await made.fetch() == []
 
@@ -360,7 +360,7 @@ async def test_the_end_of_a_changelog_is_void_once_the_generation_is_another(
         made.app.consumer_generation_id = 2
         return 7
 
-    made.broker.position = moved  # type: ignore[method-assign, assignment]
+    made.broker.position = moved  # type: ignore[method-assign]
 
     assert await made.fetch() == []
 
