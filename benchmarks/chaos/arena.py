@@ -86,6 +86,11 @@ class Load:
         goal = self.progress.committed + more
         await self._until(lambda: self.progress.committed >= goal, f"fold {more} more events")
 
+    async def fed(self, more: int) -> None:
+        """Until the broker has acknowledged so many more events."""
+        goal = len(self.feeder.acknowledged) + more
+        await self._until(lambda: len(self.feeder.acknowledged) >= goal, f"let {more} more events in")
+
     async def in_step(self) -> None:
         """Until less than a second or two of events waits: what piled up before is folded.
 

@@ -1,18 +1,53 @@
-"""Stock Faust as its documentation shows it, for the faults: a table that holds the ids of each user's events."""
+"""Stock Faust as its documentation shows it, for the faults: a table that holds the ids of each user's events.
+
+It also writes down what it throws away: Faust's ``FlowControlEvent.resume`` empties the queues of all agents, and recovery
+calls it after the seek to the committed offsets, with the fetcher running.
+"""
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import faust
 import orjson
+from mode.utils.objects import cached_property
+from mode.utils.queues import FlowControlEvent
 
 from stream.events import BEHAVIOUR_TOPICS
 from tests.behaviour_feed import PARTITIONS
 
 TOLD = json.loads(sys.argv[1])
 
-app = faust.App(
+
+class NotedFlow(FlowControlEvent):
+    """As it is, with a note of each input event that it takes out of a queue unprocessed."""
+
+    def resume(self) -> None:
+        """Let the flow go on; a line of places for each time that something is thrown away."""
+        queues: Any = self._queues
+        waiting = [event.message for queue in queues for event in queue._queue]  # noqa: SLF001 - as resume does
+        places = [
+            (message.topic, message.partition, message.offset)
+            for message in waiting
+            if message.topic in BEHAVIOUR_TOPICS
+        ]
+        if places:
+            with Path(TOLD["dropped_to"]).open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(places) + "\n")
+        super().resume()
+
+
+class NotedApp(faust.App):
+    """Stock but for the notes."""
+
+    @cached_property
+    def flow_control(self) -> FlowControlEvent:
+        """The notes are here."""
+        return NotedFlow(loop=self.loop)
+
+
+app = NotedApp(
     TOLD["app_id"],
     broker=f"kafka://{TOLD['bootstrap_servers']}",
     store="memory://",

@@ -8,7 +8,6 @@ from benchmarks.chaos.arena import POLICY
 from benchmarks.chaos.crashes import faults
 from benchmarks.chaos.poison import mixed, poisons
 from benchmarks.chaos.proxy import Proxy
-from benchmarks.chaos.stock import summary
 from stream.embedded.ports import LOOPBACK, free_ports
 from tests.reference_fold import ReferenceFold
 
@@ -40,17 +39,6 @@ def test_a_small_share_of_the_mix_is_poison() -> None:
 
     assert 60 < len(reference.rejected) < 140
     assert reference.outcomes["accepted", ""] == 2_000 - len(reference.rejected)
-
-
-def test_runs_of_a_contestant_are_summed_up() -> None:
-    runs = [
-        {"events_in": 100, "lost": 3, "counted_twice": 0, "stuck": False},
-        {"events_in": 90, "lost": 0, "counted_twice": 5, "stuck": True},
-    ]
-
-    assert summary(runs) == {
-        "runs": 2, "runs_with_loss": 1, "runs_stuck": 1, "lost": 3, "counted_twice": 5, "events_in": 190, "each": runs,
-    }  # fmt: skip
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
