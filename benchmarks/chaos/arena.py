@@ -42,7 +42,7 @@ SCORING: Final = {
     "SCORE__RETRY_SECONDS": "5",
 }
 #: Changelogs are compacted while the run goes on, as they are in production.
-_CLEANED: Final = {"segment.bytes": "4194304", "min.cleanable.dirty.ratio": "0.2"}
+CLEANED: Final = {"segment.bytes": "4194304", "min.cleanable.dirty.ratio": "0.2"}
 _CATCH_UP_SECONDS: Final = 180.0
 _POLL_SECONDS: Final = 0.25
 _clock = SystemClock()
@@ -155,7 +155,7 @@ async def make_topics(bootstrap_servers: str, replication_factor: int = 1) -> No
 
 
 def _cleaned(spec: TopicSpec) -> TopicSpec:
-    return replace(spec, config={**spec.config, **_CLEANED}) if spec.name.endswith("-changelog") else spec
+    return replace(spec, config={**spec.config, **CLEANED}) if spec.name.endswith("-changelog") else spec
 
 
 def is_ready(samples: Mapping[str, float]) -> bool:

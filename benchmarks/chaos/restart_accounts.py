@@ -21,7 +21,9 @@ class RestartAccounts(NamedTuple):
     restarts_with_loss: int
     #: The first start of the group had nothing committed yet; it is counted apart.
     lost_by_first_start: int
-    #: Of the lost events, those that the worker noted as thrown away unprocessed.
+    #: Events that the worker noted as thrown away unprocessed; most come again …
+    noted: int
+    #: … and these of them never did.
     lost_and_noted: int
     #: Partitions whose commit stands still in the end though events past it are in the state.
     stuck_partitions: int
@@ -56,6 +58,7 @@ def restart_accounts(
         counted_twice=(held - counts).total(),
         restarts_with_loss=len(starts.keys() - {0}),
         lost_by_first_start=starts[0],
+        noted=len(noted),
         lost_and_noted=len(noted.intersection(lost)),
         stuck_partitions=len(
             {place[:2] for place, one in log.items() if held[one] and place[2] >= _committed(end, place)}
@@ -86,6 +89,7 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "events_in",
         "lost",
         "lost_by_first_start",
+        "noted",
         "lost_and_noted",
         "counted_twice",
         "stuck_partitions",

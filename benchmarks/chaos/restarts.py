@@ -12,37 +12,49 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 import orjson
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from benchmarks.chaos.arena import APP_ID, CHANGELOG, Fleet, Load, NotCaughtUpError, make_topics, under_load
+from benchmarks.chaos.arena import (
+    APP_ID,
+    CHANGELOG,
+    CLEANED,
+    Fleet,
+    Load,
+    NotCaughtUpError,
+    make_topics,
+    under_load,
+)
 from benchmarks.chaos.feed import shoppers
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.restart_accounts import Commits, RestartAccounts, restart_accounts
 from stream.clock import SystemClock
 from stream.embedded.ports import LOOPBACK, free_ports
-from stream.events import BEHAVIOUR_TOPICS
+from stream.events import AD_TOPIC, BEHAVIOUR_TOPICS
 from stream.fold import event_hash
 from stream.state import UserState, decode_state
 from stream.topic_specs import TopicSpec
 from stream.topics import create_topics
-from tests.behaviour_feed import PARTITIONS
+from tests.behaviour_feed import PARTITIONS, Fed
+from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import KafkaNode
 from tests.reference_fold import Place
 from tests.worker_process import REPOSITORY, latest_by_key, read_topic
 
 #: Stock Faust folds about 2,000 a second on a core that it has for itself.
-_RATE: Final = 300.0
+_RATE: Final = 100.0
 _BURST_RATE: Final = 8_000.0
 #: What waits in the input topics each time that a worker starts …
-_BACKLOG: Final = 4_000
+_BACKLOG: Final = 2_000
 #: … and what it commits before it is told to stop, in the middle of it if it is a slow one.
-_BETWEEN_EVENTS: Final = 1_000
+_BETWEEN_EVENTS: Final = 600
 _STOP_SECONDS: Final = 40.0
 #: A commit that did not move for so long while the machine had nothing else to do is not coming any more.
 _STANDSTILL_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.25
 _STOCK_ID: Final = "chaos-stock"
 _STOCK_CHANGELOG: Final = f"{_STOCK_ID}-ids-changelog"
+#: The copies are not what this is about, and three brokers share the machine.
+_ONE_REPLICA: Final = {"default.replication.factor": "1", "min.insync.replicas": "1"}
 _clock = SystemClock()
 
 
@@ -52,8 +64,10 @@ class Plan(NamedTuple):
     directory: Path
     seed: int
     restarts: int
-    #: How long the broker is away by network, each way; 0 is no proxy between.
-    delay_seconds: float
+    #: How long the one broker is away by network, each way; 0 is no proxy between.
+    delay_seconds: float = 0.0
+    #: Three brokers, the first of which leads all changelogs and the others inputs alone.
+    apart: bool = False
 
 
 class Run(NamedTuple):
@@ -159,7 +173,14 @@ CONTESTANTS: Final[dict[str, Callable[[Plan], Coroutine[Any, Any, Run]]]] = {
 
 @asynccontextmanager
 async def _broker(plan: Plan) -> AsyncIterator[str]:
-    """A broker with the service's topics, as near as the plan says."""
+    """Brokers with the service's topics, as near and as many as the plan says."""
+    if plan.apart:
+        with KafkaCluster(plan.directory, properties=_ONE_REPLICA) as cluster:
+            servers = cluster.bootstrap_servers
+            await _changelogs_on_the_first(servers)
+            await make_topics(servers)
+            yield servers
+        return
     port, broker_port, controller_port = free_ports(3)
     seen_at = port if plan.delay_seconds else broker_port
     with KafkaNode(
@@ -174,6 +195,21 @@ async def _broker(plan: Plan) -> AsyncIterator[str]:
             yield servers
 
 
+async def _changelogs_on_the_first(servers: str) -> None:
+    first = {number: [1] for number in range(PARTITIONS)}
+    config = {"cleanup.policy": "compact", **CLEANED}
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        told = await admin.create_topics(
+            [NewTopic(name, -1, -1, first, config) for name in (CHANGELOG, _STOCK_CHANGELOG)]
+        )
+    finally:
+        await admin.close()
+    refused = [topic for topic in told.topic_errors if topic[1]]
+    assert not refused, refused
+
+
 async def _restarted(
     plan: Plan, servers: str, group: str, stop: Callable[[], int], start: Callable[[], None]
 ) -> tuple[list[Commits], list[int]]:
@@ -185,7 +221,7 @@ async def _restarted(
         codes.append(await asyncio.to_thread(stop))
         commits.append(await _commits(servers, group))
 
-    async with under_load(servers, plan.seed, _RATE, shoppers(plan.seed, bad_share=0.0), group) as load:
+    async with under_load(servers, plan.seed, _RATE, _everywhere(plan.seed), group) as load:
         for _ in range(plan.restarts):
             await _backlog(load)
             start()
@@ -197,6 +233,20 @@ async def _restarted(
         await _at_rest(load)
     await stopped()
     return commits, codes
+
+
+def _everywhere(seed: int) -> Iterator[Fed]:
+    """The shoppers' events with every fourth on the one topic that they leave empty.
+
+    While a partition has nothing to read, the broker that leads it holds back aiokafka's one fetch, and with it all that
+    could be fetched too early: a partition that is empty in no shop would hide what is looked for.
+    """
+    for number, fed in enumerate(shoppers(seed, bad_share=0.0)):
+        if number % 4 or fed.value is None:
+            yield fed
+        else:
+            body = orjson.loads(fed.value) | {"event_type": "ad_click"}
+            yield fed._replace(topic=AD_TOPIC, value=orjson.dumps(body))
 
 
 async def _backlog(load: Load) -> None:

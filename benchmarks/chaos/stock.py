@@ -1,6 +1,6 @@
 """Stock Faust and our worker under the same graceful restarts: which of the events are in the state, and how often.
 
-    python -m benchmarks.chaos.stock [--runs 5] [--restarts 6] [--delay-ms 0] [--seed 7] [--json FILE]
+    python -m benchmarks.chaos.stock [--runs 5] [--restarts 6] [--apart | --delay-ms 5] [--seed 7] [--json FILE]
 
 Each run gives a fresh broker the same events and tells the one worker to stop in the middle of a backlog, again and again.
 Stock Faust's state is the list of ids of each user, so that nothing but its own delivery decides what is in it. See
@@ -44,17 +44,20 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--restarts", type=int, default=6)
     parser.add_argument("--delay-ms", type=float, default=0.0, help="way to the broker, each direction")
+    parser.add_argument("--apart", action="store_true", help="three brokers, changelogs all on one of them")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.apart and options.delay_ms:
+        parser.error("--delay-ms has a proxy before one broker; leave it out, or --apart")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
     for number in range(options.runs):
         for name, done in runs.items():
             with tempfile.TemporaryDirectory(prefix="chaos-stock-") as directory:
-                plan = Plan(Path(directory), options.seed + number, options.restarts, options.delay_ms / 1000)
-                done.append(_one(name, plan))
+                seed, delay = options.seed + number, options.delay_ms / 1000
+                done.append(_one(name, Plan(Path(directory), seed, options.restarts, delay, options.apart)))
             print(f"{name}: {done[-1]}", flush=True)
     told = {name: summary(done) for name, done in runs.items()}
     print(
@@ -69,7 +72,7 @@ def main() -> None:
     figures = {
         "machine": machine(),
         "versions": versions(["faust-streaming", "aiokafka"]),
-        "delay_ms": options.delay_ms,
+        "conditions": {"delay_ms": options.delay_ms, "apart": options.apart},
         "contestants": told,
     }
     keep(figures, options.json)
