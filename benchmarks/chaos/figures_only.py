@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from benchmarks.chaos.arena import Fleet, Run, is_ready, make_topics, told, under_load
+from benchmarks.chaos.arena import Fleet, Load, Run, is_ready, make_topics, told, under_load
 from benchmarks.chaos.feed import shoppers
 from benchmarks.chaos.phases import phases
 from benchmarks.chaos.verdict import Verdict
@@ -27,6 +27,7 @@ _AS_IN_PRODUCTION: Final = {
     "KAFKA__GROUP_INSTANCE_ID": "worker-0",
     "KAFKA__SESSION_TIMEOUT_SECONDS": "45",
 }
+_POLL_SECONDS: Final = 0.25
 _clock = SystemClock()
 
 
@@ -44,11 +45,7 @@ async def recovery(run: Run) -> Verdict:
         with fleet:
             async with under_load(servers, run.seed, _FILLING, _each_once(run.seed, users)) as load:
                 await fleet.ready(load)
-                for _ in range(10):  # a slow machine may take its time, as long as it gets on
-                    await load.committed(users // 10)
-                # Enough to lose one or count it twice; the seconds are those of recovery, not of a flood.
-                load.feeder.events_per_second = _MODEST
-                await load.in_step()
+                await _filled(load, users)
                 kept = await _killed_and_ready(worker)
                 await load.in_step()
                 wiped = await _killed_and_ready(worker, wiped=True)
@@ -75,6 +72,17 @@ def _each_once(seed: int, users: int) -> Iterator[Fed]:
             timestamp_ms=fed.timestamp_ms,
         )
     yield from shoppers(seed + 1, bad_share=0.0)
+
+
+async def _filled(load: Load, users: int) -> None:
+    """Until each user has an event that is folded; what comes then is no flood that recovery would have to share with."""
+    while len(load.feeder.acknowledged) < users:  # noqa: ASYNC110 - a set has no event
+        await asyncio.sleep(_POLL_SECONDS)
+    # Enough to lose one or count it twice.
+    load.feeder.events_per_second = _MODEST
+    for tenth in range(1, 11):  # a slow machine may take its time, as long as it gets on
+        await load.committed(users * tenth // 10 - load.progress.committed)
+    await load.in_step()
 
 
 async def _killed_and_ready(worker: WorkerProcess, *, wiped: bool = False) -> dict[str, float]:

@@ -113,6 +113,10 @@ async def _as_they_are(positions: Mapping[TP, int]) -> Mapping[TP, int]:
     return positions
 
 
+async def _nothing_known(_beginnings: Mapping[TP, int], _ends: Mapping[TP, int]) -> Mapping[TP, int]:
+    return {}
+
+
 class Unseen:
     """Nothing to be told about."""
 
@@ -138,7 +142,7 @@ async def test_stock_faust_throws_away_what_comes_between_the_seek_and_the_end_o
 
 
 async def test_our_transport_fetches_nothing_before_that_and_everything_after_it() -> None:
-    settings = BundleSettings(frozenset({CLICK.topic}), 2, _as_they_are, lambda *_: None, Unseen())
+    settings = BundleSettings(frozenset({CLICK.topic}), 2, _as_they_are, _nothing_known, Unseen())
     worker = Worker(bundle_transport(settings))
 
     await worker.recovered()
