@@ -52,6 +52,7 @@ _STOP_SECONDS: Final = 40.0
 _STANDSTILL_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.25
 _STOCK_ID: Final = "chaos-stock"
+_STOCK_OUTPUT: Final = f"{_STOCK_ID}-out"
 _STOCK_CHANGELOG: Final = f"{_STOCK_ID}-ids-changelog"
 #: The copies are not what this is about, and three brokers share the machine.
 _ONE_REPLICA: Final = {"default.replication.factor": "1", "min.insync.replicas": "1"}
@@ -85,7 +86,12 @@ class StockWorker:
         self._log = directory / "stock.log"
         self._dropped = directory / "dropped.jsonl"
         self._told = json.dumps(
-            {"app_id": _STOCK_ID, "bootstrap_servers": servers, "dropped_to": str(self._dropped)}
+            {
+                "app_id": _STOCK_ID,
+                "bootstrap_servers": servers,
+                "output": _STOCK_OUTPUT,
+                "dropped_to": str(self._dropped),
+            }
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -129,7 +135,8 @@ class StockWorker:
 async def stock(plan: Plan) -> Run:
     """One run of stock Faust."""
     async with _broker(plan) as servers:
-        await create_topics(servers, [TopicSpec(_STOCK_CHANGELOG, PARTITIONS, compacted=True)])
+        own = [TopicSpec(_STOCK_CHANGELOG, PARTITIONS, compacted=True), TopicSpec(_STOCK_OUTPUT, PARTITIONS)]
+        await create_topics(servers, own)
         with StockWorker(plan.directory, servers) as worker:
             commits, codes = await _restarted(plan, servers, _STOCK_ID, worker.stop, worker.start)
         held: Counter[bytes] = Counter()

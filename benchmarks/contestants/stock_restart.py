@@ -1,4 +1,4 @@
-"""Stock Faust as its documentation shows it, for the faults: a table that holds the ids of each user's events.
+"""Stock Faust as its documentation shows it, for the faults: a table of each user's event ids, and an output of each event.
 
 It also writes down what it throws away: Faust's ``FlowControlEvent.resume`` empties the queues of all agents, and recovery
 calls it after the seek to the committed offsets, with the fetcher running.
@@ -66,16 +66,18 @@ app = NotedApp(
     table_standby_replicas=0,
 )
 inputs = app.topic(*BEHAVIOUR_TOPICS, key_type=bytes, value_type=bytes, partitions=PARTITIONS)
+outputs = app.topic(TOLD["output"], key_type=bytes, value_type=bytes, partitions=PARTITIONS)
 table = app.Table("ids", key_type=bytes, value_type=bytes, partitions=PARTITIONS)
 
 
 @app.agent(inputs)
 async def fold(stream: Any) -> None:
-    """One event each: its id goes to its user's."""
+    """One event each: its id goes to its user's, and on to the output."""
     async for event in stream.events():
         event_id = orjson.loads(event.value)["event_id"].encode()
         held = table.get(event.key)
         table[event.key] = event_id if not held else held + b"," + event_id
+        await outputs.send(key=event.key, value=event_id, partition=event.message.partition)
 
 
 if __name__ == "__main__":
