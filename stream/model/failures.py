@@ -54,7 +54,7 @@ class CallsHeldBackError(ModelCallError):
             model,
             FailureKind.UNAVAILABLE,
             f"calls failed in a row and are held back for {retry_after_seconds:.1f} s",
-            cure="the errors before this one say what to do",
+            cure="the errors before this one in the log say why; if Triton is down, start it",
         )
 
 

@@ -67,3 +67,4 @@ def test_a_call_held_back_says_for_how_long() -> None:
     assert isinstance(error, ModelUnavailableError)
     assert error.retry_after_seconds == 0.75
     assert "held back for 0.8 s" in str(error)
+    assert "if Triton is down, start it" in str(error)  # /readyz shows this one alone
