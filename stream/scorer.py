@@ -13,7 +13,6 @@ from typing import NamedTuple
 from stream.answering import YIELD_EVERY, Answered, Answering, WorkTimer
 from stream.clock import Clock, StreamTime
 from stream.comparing import Comparing
-from stream.consent import Consent
 from stream.due import DueUser
 from stream.erasure.burial import Burial
 from stream.lanes import Lanes
@@ -22,9 +21,10 @@ from stream.publisher import Erased, Publisher, PublishParts, Result
 from stream.results import Answer
 from stream.sender import BatchSender
 from stream.setting_sections import ScoreSettings
-from stream.state import UserState, decode_state, peek_consent
+from stream.state import UserState, decode_state
 from stream.stores.backend import PartitionStore
 from stream.texts import TextCatalog
+from stream.withdrawal import refused_by, withdrawal
 
 _HOUR_MS = 3_600_000
 
@@ -56,6 +56,7 @@ class Scorer:
         self.comparing = Comparing(
             self._answering, parts.lanes, parts.clock, parts.metrics, top=settings.top_interests
         )
+        self._is_refused = refused_by(parts.default_purposes, parts.time.now_ms)
         self._publisher = Publisher(
             PublishParts(
                 parts.behaviour,
@@ -64,7 +65,7 @@ class Scorer:
                 parts.clock,
                 parts.metrics,
                 parts.burial,
-                lambda data: self._is_refused(peek_consent(data)),
+                self._is_refused,
             ),
             changelog_topic,
         )
@@ -84,8 +85,7 @@ class Scorer:
             SendAbandonedError: If the partitions moved; the new owner scores them.
         """
         with self._timer.piece("load"):
-            states = [(user, self._load(user)) for user in due]
-        erased, living = self._told_apart(states)
+            erased, living = self._load(due)
         answers = await self._answers(living)
         results = [result for answered in answers for result in await self._build(answered)]
         await self._publisher.publish(results, erased, abandoned)
@@ -93,29 +93,19 @@ class Scorer:
             self.comparing.offer(answered)
         return [moment.due for answered in answers if answered.scored is None for moment in answered.moments]
 
-    def _told_apart(
-        self, states: Sequence[tuple[DueUser, UserState | None]]
-    ) -> tuple[list[Erased], list[tuple[DueUser, UserState]]]:
+    def _load(self, due: Sequence[DueUser]) -> tuple[list[Erased], list[tuple[DueUser, UserState]]]:
         """Users of whom nothing may be out, and those to score."""
         erased: list[Erased] = []
         living: list[tuple[DueUser, UserState]] = []
-        for user, state in states:
-            if state is None:
-                erased.append(Erased(user, None))
-            elif state.erased_at_ms:
-                erased.append(Erased(user, state.revision))
-            elif state.ties.into or self._is_refused(state.consent):
-                erased.append(Erased(user, state.revision, is_known=True))
-            else:
-                living.append((user, state))
+        for user in due:
+            data = self._parts.behaviour.get(user.partition, user.key)
+            gone = withdrawal(user, data, self._is_refused)
+            if gone is not None:
+                erased.append(gone)
+                continue
+            assert data is not None  # who was forgotten is withdrawn
+            living.append((user, decode_state(data)))
         return erased, living
-
-    def _is_refused(self, consent: Consent) -> bool:
-        return consent.gap(self._parts.time.now_ms(), self._parts.default_purposes) is not None
-
-    def _load(self, user: DueUser) -> UserState | None:
-        data = self._parts.behaviour.get(user.partition, user.key)
-        return None if data is None else decode_state(data)
 
     async def _answers(self, living: Sequence[tuple[DueUser, UserState]]) -> list[Answered]:
         """The challenger's answer for its users if it gives one, the champion's for all others."""

@@ -8,15 +8,12 @@ from collections.abc import Callable, Sequence
 
 from stream.app import USER_SCORES, changelog_topic
 from stream.due import DueUser, DueUsers
-from stream.publisher import Erased, Publisher, PublishParts
+from stream.publisher import Publisher, PublishParts
 from stream.score_service import SharedParts
 from stream.scoring import Scoring, ScoringParts
 from stream.settings import Settings
-from stream.state import peek_consent, peek_erased, peek_moved, peek_revision
 from stream.stores.backend import PartitionStore
-
-#: Whether the user of an encoded state may not be profiled now.
-Refused = Callable[[bytes], bool]
+from stream.withdrawal import Refused, refused_by, withdrawal
 
 
 class DueWithdrawals(DueUsers):
@@ -36,7 +33,8 @@ class DueWithdrawals(DueUsers):
         self, partition: int, key: bytes, now: float, *, appended_ms: int = 0, urgent: bool = False
     ) -> None:
         """See ``DueUsers``; who may be known is passed over."""
-        if withdrawal(DueUser(partition, key, 0, 0.0), self._behaviour, self._is_refused) is not None:
+        data = self._behaviour.get(partition, key)
+        if withdrawal(DueUser(partition, key, 0, 0.0), data, self._is_refused) is not None:
             super().mark(partition, key, now, appended_ms=appended_ms, urgent=urgent)
 
 
@@ -57,29 +55,20 @@ class Withdrawer:
         Raises:
             SendAbandonedError: If the partitions moved; the new owner finds these users due.
         """
-        found = [withdrawal(user, self._behaviour, self._is_refused) for user in due]
+        found = [
+            withdrawal(user, self._behaviour.get(user.partition, user.key), self._is_refused) for user in due
+        ]
         erased = [one for one in found if one is not None]
         if erased:
             await self._publisher.publish([], erased, abandoned)
         return []
 
 
-def withdrawal(user: DueUser, behaviour: PartitionStore, is_refused: Refused) -> Erased | None:
-    """What is to be done for a user; None if nothing is."""
-    data = behaviour.get(user.partition, user.key)
-    if data is None:
-        return Erased(user, None)
-    if peek_erased(data):
-        return Erased(user, peek_revision(data))
-    is_gone = peek_moved(data) or is_refused(data)
-    return Erased(user, peek_revision(data), is_known=True) if is_gone else None
-
-
 def due_withdrawals(
     settings: Settings, behaviour: PartitionStore, now_ms: Callable[[], int]
 ) -> DueWithdrawals:
     """The due users of a worker without a model."""
-    return DueWithdrawals(behaviour, _refused(settings, now_ms))
+    return DueWithdrawals(behaviour, refused_by(settings.consent.purposes(), now_ms))
 
 
 def build_withdrawing(
@@ -89,7 +78,7 @@ def build_withdrawing(
     failed: Callable[[BaseException], None],
 ) -> Scoring:
     """The scoring loop with a withdrawer in it."""
-    is_refused = _refused(settings, parts.time.now_ms)
+    is_refused = refused_by(settings.consent.purposes(), parts.time.now_ms)
     publisher = Publisher(
         PublishParts(
             parts.behaviour, parts.scores, parts.sender, parts.clock, parts.metrics, parts.burial, is_refused
@@ -106,8 +95,3 @@ def build_withdrawing(
         generation,
         failed,
     )  # fmt: skip
-
-
-def _refused(settings: Settings, now_ms: Callable[[], int]) -> Refused:
-    default = settings.consent.purposes()
-    return lambda data: peek_consent(data).gap(now_ms(), default) is not None
