@@ -11,6 +11,7 @@ from stream.events import (
     TEXTS_TOPIC,
     UPDATES_TOPIC,
 )
+from stream.topic_specs import TABLES, changelog_topic
 
 Operation = Literal["Read", "Write", "DescribeConfigs"]
 #: Read and Write bring Describe with them. The configuration is read to check clocks and clean-up policies.
@@ -33,8 +34,7 @@ def worker_rules(app_id: str) -> tuple[AclRule, ...]:
         # Written as well: a record on another partition than its key's is produced once more to the right one.
         *(AclRule("topic", topic, _BOTH) for topic in OWNED_TOPICS),
         AclRule("topic", DEAD_LETTER_TOPIC, _WRITE),
-        AclRule("topic", f"{app_id}-user-behaviour-changelog", _BOTH),
-        AclRule("topic", f"{app_id}-user-scores-changelog", _BOTH),
+        *(AclRule("topic", changelog_topic(app_id, table), _BOTH) for table in TABLES),
         AclRule("topic", UPDATES_TOPIC, _WRITE),
         AclRule("topic", DECISIONS_TOPIC, _WRITE),
         AclRule("topic", CAMPAIGNS_TOPIC, _READ),

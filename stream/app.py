@@ -19,6 +19,7 @@ from stream.settings import Settings
 from stream.stall import Place, Position
 from stream.stores.backend import PartitionStore
 from stream.stores.table import ChangelogTable
+from stream.topic_specs import USER_BEHAVIOUR, USER_SCORES
 from stream.transport import (
     BundleSettings,
     ChangelogCheck,
@@ -27,8 +28,6 @@ from stream.transport import (
     bundle_transport,
 )
 
-USER_BEHAVIOUR = "user-behaviour"
-USER_SCORES = "user-scores"
 #: Bundles (not records) that may wait in front of the agent.
 _BUFFERED_BUNDLES = 16
 #: Records that one fetch may give: a bundle for each partition and topic.
@@ -117,11 +116,6 @@ class StreamApp(faust.App):
         """Whether all of an input partition up to there was fetched, folded and committed."""
         consumer: Any = self.consumer  # a stream.transport.BundleConsumer
         return bool(await consumer.is_read_to(TP(*place), end_offset))
-
-
-def changelog_topic(app_id: str, table: str) -> str:
-    """Faust's name of a table's changelog."""
-    return f"{app_id}-{table}-changelog"
 
 
 def build_app(

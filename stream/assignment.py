@@ -7,7 +7,7 @@ from typing import NamedTuple
 import structlog
 from faust.types import TP
 
-from stream.app import USER_SCORES, StreamApp, changelog_topic
+from stream.app import StreamApp
 from stream.embedded.one_worker import OneWorker
 from stream.errors import FatalError
 from stream.events import BEHAVIOUR_TOPICS
@@ -27,6 +27,7 @@ from stream.sources import (
 )
 from stream.stall import Place, Position
 from stream.stores.backend import PartitionStore
+from stream.topic_specs import USER_SCORES, changelog_topic
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from stream.kafka_client import client_kwargs, settings_topics
 from stream.offsets import GroupOffsets
 from stream.settings import Settings
 from stream.sources import losses, places_of_losses
-from stream.topic_specs import TABLES
+from stream.topic_specs import TABLES, changelog_topic
 
 
 class Cut(NamedTuple):
@@ -42,7 +42,7 @@ async def find_cuts(settings: Settings) -> list[Cut]:
         OffsetsUnknownError: The group's coordinator does not.
     """
     kafka = settings.kafka
-    names = {f"{settings.app_id}-{table}-changelog" for table in TABLES}
+    names = {changelog_topic(settings.app_id, table) for table in TABLES}
     tps = [
         TP(spec.name, number)
         for spec in settings_topics(settings)

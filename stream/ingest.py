@@ -54,6 +54,7 @@ from stream.statements import StatementParts, Statements
 from stream.stores.backend import PartitionStore
 from stream.sweep import EvictionRules
 from stream.texts import TextCatalog
+from stream.topic_specs import USER_BEHAVIOUR
 from stream.user_ids import is_same_id
 from stream.window import WindowPolicy
 
@@ -272,7 +273,7 @@ class Folder:
         for key in draft.touched:
             parts.due.mark(draft.partition, key, now, appended_ms=draft.appended[key], urgent=urgent)
         parts.metrics.texts_published.inc(len(new_texts))
-        parts.metrics.changelog_bytes.labels("user-behaviour").inc(sum(len(data) for _, data in items))
+        parts.metrics.changelog_bytes.labels(USER_BEHAVIOUR).inc(sum(len(data) for _, data in items))
 
     def _note(self, draft: Draft, records: int, seconds: float) -> None:
         metrics = self._parts.metrics

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import structlog
 
-from stream.app import USER_SCORES, changelog_topic
 from stream.clock import Clock, StreamTime
 from stream.compacted import CompactedTopicReader, EndOffsets
 from stream.due import DueUsers
@@ -27,6 +26,7 @@ from stream.sender import BatchSender
 from stream.settings import Settings
 from stream.stores.backend import PartitionStore
 from stream.texts import TextCatalog
+from stream.topic_specs import USER_SCORES, changelog_topic
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,9 @@ from stream.events import (
 )
 from stream.topic_limits import DEFAULT_LIMITS, TopicLimits
 
-TABLES: Final[tuple[str, ...]] = ("user-behaviour", "user-scores")
+USER_BEHAVIOUR: Final = "user-behaviour"
+USER_SCORES: Final = "user-scores"
+TABLES: Final[tuple[str, ...]] = (USER_BEHAVIOUR, USER_SCORES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,11 @@ class TopicSpec:
         return {"cleanup.policy": "compact" if self.compacted else "delete", **self.config}
 
 
+def changelog_topic(app_id: str, table: str) -> str:
+    """Faust's name of a table's changelog."""
+    return f"{app_id}-{table}-changelog"
+
+
 def service_topics(
     app_id: str, partitions: int, *, virtual_time: bool, limits: TopicLimits = DEFAULT_LIMITS
 ) -> tuple[TopicSpec, ...]:
@@ -55,7 +62,7 @@ def service_topics(
         *(TopicSpec(name, partitions, config={**clock, **kept}) for name in OWNED_TOPICS),
         TopicSpec(DEAD_LETTER_TOPIC, partitions, config=kept),
         *(
-            TopicSpec(f"{app_id}-{table}-changelog", partitions, compacted=True, config=compaction)
+            TopicSpec(changelog_topic(app_id, table), partitions, compacted=True, config=compaction)
             for table in TABLES
         ),
         TopicSpec(UPDATES_TOPIC, partitions, compacted=True, config=compaction),

@@ -6,13 +6,13 @@ the scores of the user get their tombstones, and the user's key goes from the st
 
 from collections.abc import Callable, Sequence
 
-from stream.app import USER_SCORES, changelog_topic
 from stream.due import DueUser, DueUsers
 from stream.publisher import Publisher, PublishParts
 from stream.score_service import SharedParts
 from stream.scoring import Scoring, ScoringParts
 from stream.settings import Settings
 from stream.stores.backend import PartitionStore
+from stream.topic_specs import USER_SCORES, changelog_topic
 from stream.withdrawal import Refused, refused_by, withdrawal
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from stream.app import USER_BEHAVIOUR, USER_SCORES, AppHooks, StreamApp, build_app, changelog_topic
+from stream.app import AppHooks, StreamApp, build_app
 from stream.assignment import Assignment, AssignmentParts
 from stream.clock import StreamTime, SystemClock
 from stream.collector import settle_collector
@@ -34,6 +34,7 @@ from stream.stopping import finished_before
 from stream.stores.backend import PartitionStore
 from stream.stores.table import open_store
 from stream.texts import TextCatalog
+from stream.topic_specs import USER_BEHAVIOUR, USER_SCORES, changelog_topic
 from stream.topics import require_topics
 from stream.version import app_version
 from stream.watchdog import Watchdog, WatchdogParts

@@ -15,14 +15,14 @@ from benchmarks.chaos.settlement import everybody, settle_log
 from benchmarks.chaos.verdict import Verdict
 from benchmarks.chaos.watch import watch
 from stream.clock import SystemClock
-from stream.topic_specs import TopicSpec, service_topics
+from stream.topic_specs import USER_BEHAVIOUR, TopicSpec, changelog_topic, service_topics
 from stream.topics import create_topics
 from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS, Fed
 from tests.worker_process import REPOSITORY, WorkerProcess
 
 APP_ID: Final = "chaos"
-CHANGELOG: Final = f"{APP_ID}-user-behaviour-changelog"
+CHANGELOG: Final = changelog_topic(APP_ID, USER_BEHAVIOUR)
 #: Topics are not read in step, so nothing of a run may be late; small windows keep the changelog small.
 POLICY: Final = WindowPolicy(size=16, lateness_grace_ms=30 * 86_400_000)
 SESSION_SECONDS: Final = 6

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from benchmarks.chaos.accounts import Accounts, letter, settle
 from stream.events import BEHAVIOUR_TOPICS, DEAD_LETTER_TOPIC, UPDATES_TOPIC
 from stream.state import decode_state
+from stream.topic_specs import USER_BEHAVIOUR, changelog_topic
 from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS
 from tests.reference_fold import Place, ReferenceFold
@@ -34,7 +35,7 @@ async def settle_log(
             place = (topic, record.partition, record.offset)
             reference.fold(place, record.timestamp, record.key, record.value)
             in_log.add(place)
-    changelog = f"{app_id}-user-behaviour-changelog"
+    changelog = changelog_topic(app_id, USER_BEHAVIOUR)
     changes = latest_by_key(await read_topic(bootstrap_servers, changelog, PARTITIONS))
     letters = [
         letter((record.key, record.value), record.headers)

@@ -8,13 +8,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from benchmarks.contestants.job import Job, SharedFold, Stopwatch, job_from_command_line
-from stream.app import changelog_topic
 from stream.embedded.tansu_fetch import FETCH_MAX_WAIT_MS
 from stream.events import BEHAVIOUR_TOPICS
 from stream.state import encode_state
+from stream.topic_specs import USER_BEHAVIOUR, changelog_topic
 
 _COMMIT_SECONDS = 1.0
-_CHANGELOG = changelog_topic("bench-loop", "user-behaviour")
+_CHANGELOG = changelog_topic("bench-loop", USER_BEHAVIOUR)
 
 
 class Loop:

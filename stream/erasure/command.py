@@ -6,7 +6,6 @@ import orjson
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from stream.app import USER_BEHAVIOUR, USER_SCORES, changelog_topic
 from stream.clock import Clock
 from stream.embedded.tansu_highwater import true_end_offsets
 from stream.erasure.marker import marker_key
@@ -18,6 +17,7 @@ from stream.foreign_headers import read_foreign_headers
 from stream.kafka_client import client_kwargs, settings_topics
 from stream.partitioner import partitioner
 from stream.settings import Settings
+from stream.topic_specs import USER_BEHAVIOUR, USER_SCORES, changelog_topic
 from stream.topics import topic_configs
 
 DEFAULT_WAIT_SECONDS: Final = 60.0
