@@ -18,7 +18,7 @@ from stream.draft import Draft
 from stream.erasure.marker import marker_key
 from stream.events import HANDOVER_TOPIC, Change, Outcome
 from stream.fold import Received, admit
-from stream.handover import decode_handover, encode_handover, event_of
+from stream.handover import encode_handover, event_of
 from stream.identities import IdentityRules, Told, handover_of
 from stream.merging import drain
 from stream.partitioner import Partitioner
@@ -64,11 +64,9 @@ class HandingOver:
         Raises:
             RejectionError: ``merge_loop`` or ``too_large``, of a hand-over that is to go on.
         """
-        if told.onward:
-            message = decode_handover(record.value).message.model_copy(
-                update={"user_id": told.onward.decode()}
-            )
-            self._move(draft, told.onward, passed_on(record, told.onward, encode_handover(message)))
+        if told.onward is not None:
+            to = told.onward.user_id.encode()
+            self._move(draft, to, passed_on(record, to, encode_handover(told.onward)))
         draft.forgotten_texts.update(told.forgotten_texts)
         if told.state is not None:
             draft.forgotten_texts.update(forgotten_texts(before, told.state))

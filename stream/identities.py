@@ -39,8 +39,8 @@ class Told(NamedTuple):
     """In place of the one before; None if nothing changes."""
     messages: Sequence[HandOver] = ()
     """To be durable before the state is."""
-    onward: bytes = b""
-    """Who is to get the record instead: the user was merged meanwhile."""
+    onward: HandOver | None = None
+    """As the record goes on to another user: the one that it was for was merged meanwhile."""
     forgotten_texts: Sequence[int] = ()
     """Beside those that the state itself lets go."""
 
@@ -95,7 +95,8 @@ def receive(state: UserState, user: bytes, handed: Handed, received: Received, r
     # What comes home was merged in a circle: the redirect ends, and the user has his own again.
     is_home = handed.message.from_user_id.encode() == user
     if kind != "forget" and not is_home and is_moved(state, now_ms):
-        return Told(Outcome.REPRODUCED, Change.MERGED, onward=state.ties.into)
+        onward = handed.message.model_copy(update={"user_id": state.ties.into.decode()})
+        return Told(Outcome.REPRODUCED, Change.MERGED, onward=onward)
     if is_erased(state, now_ms):
         return Told(Outcome.ERASED, forgotten_texts=searched_texts(handed.state))
     match kind:

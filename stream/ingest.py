@@ -47,7 +47,7 @@ from stream.partitioner import Partitioner
 from stream.privacy import PrivacyRules
 from stream.received import appended_ms, received_from
 from stream.record import InputRecord
-from stream.reproducing import put_right
+from stream.reproducing import put_right, reproduced
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
 from stream.state import UserState, encode_state
 from stream.statements import StatementParts, Statements
@@ -176,7 +176,7 @@ class Folder:
         user = decoded.event.user_id.encode()
         state = self._state_of(draft, record, user, record.key)
         if state is None:
-            return Outcome.REPRODUCED, Change.NULL_KEY if record.key is None else Change.REPARTITIONED
+            return reproduced(record)
         received = received_from(draft.source, record, decoded)
         if state.ties.into and is_moved(state, record.timestamp):
             return self._ids.pass_on(draft, record, decoded, received, state)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from stream.errors import RejectionError
-from stream.events import Reason
+from stream.events import Change, Outcome, Reason
 from stream.record import InputRecord
 from stream.sender import OutRecord
 
@@ -29,6 +29,11 @@ def put_right(record: InputRecord, user: bytes, home: int) -> OutRecord:
         raise RejectionError(Reason.WRONG_PARTITION, detail)
     _check_headers(record)
     return OutRecord(user, record.value, (*record.headers, (HOP_HEADER, b"1")), record.timestamp)
+
+
+def reproduced(record: InputRecord) -> tuple[str, str]:
+    """Outcome and reason of a record that was put right."""
+    return Outcome.REPRODUCED, Change.NULL_KEY if record.key is None else Change.REPARTITIONED
 
 
 def passed_on(record: InputRecord, user: bytes, value: bytes) -> OutRecord:

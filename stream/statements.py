@@ -6,12 +6,13 @@ from typing import NamedTuple, Protocol
 from stream.control import read_statement
 from stream.decode import check_record_time
 from stream.draft import Draft
-from stream.events import Change, Outcome
+from stream.events import Outcome
 from stream.fold import Received
 from stream.handing_over import HandingOver
 from stream.handover import decode_handover
 from stream.identities import Told, receive, subject, tell
 from stream.record import InputRecord
+from stream.reproducing import reproduced
 from stream.state import UserState
 from stream.user_ids import is_same_id
 
@@ -47,7 +48,7 @@ class Statements:
         is_known = record.key is not None and user != known and is_same_id(record.key, known)
         state = self._parts.state_of(draft, record, user, None if is_known else record.key)
         if state is None:
-            return _reproduced(record)
+            return reproduced(record)
         rules = self._parts.ids.rules
         return self._tell(
             draft, record, user, state, lambda received: tell(state, user, statement, received, rules)
@@ -63,7 +64,7 @@ class Statements:
         user = message.user_id.encode()
         state = self._parts.state_of(draft, record, user, record.key)
         if state is None:
-            return _reproduced(record)
+            return reproduced(record)
         return self._tell(
             draft, record, user, state, lambda received: receive(state, user, handed, received, rules)
         )
@@ -85,7 +86,3 @@ class Statements:
         if told.state is not None:
             self._parts.replace(draft, record, user, told.state)
         return told.outcome, told.reason
-
-
-def _reproduced(record: InputRecord) -> tuple[str, str]:
-    return Outcome.REPRODUCED, Change.NULL_KEY if record.key is None else Change.REPARTITIONED

@@ -15,7 +15,6 @@ from stream.compacted import CompactedTopicReader, EndOffsets, latest_offsets
 from stream.delivery_counts import DeliveryCounts
 from stream.due import DueUsers
 from stream.embedded.one_worker import OneWorker
-from stream.embedded.tansu_fetch import install_short_fetches
 from stream.embedded.tansu_highwater import install_tansu_highwater, true_end_offsets
 from stream.errors import FatalError
 from stream.events import TEXTS_TOPIC
@@ -30,6 +29,7 @@ from stream.partitioner import partitioner
 from stream.score_service import ScoreService, SharedParts
 from stream.sender import BatchSender
 from stream.settings import Settings
+from stream.short_fetches import install_short_fetches
 from stream.stopping import finished_before
 from stream.stores.backend import PartitionStore
 from stream.stores.table import open_store
@@ -106,7 +106,7 @@ class Worker:
             AssignmentParts(
                 self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed,
                 self.sender.settle,
-                GroupOffsets(settings.app_id, client_kwargs(kafka), self._end_offsets).positions_once,
+                self._group_offsets().positions_once,
                 OneWorker(kafka.partitions) if kafka.broker == "tansu" else None,
             )
         )  # fmt: skip
@@ -173,13 +173,14 @@ class Worker:
         starting.add_done_callback(self._app_started)
 
     def _start_watchdog(self) -> None:
-        settings, kafka = self.settings, self.settings.kafka
-        offsets = GroupOffsets(settings.app_id, client_kwargs(kafka), self._end_offsets)
         parts = WatchdogParts(
-            self.assignment, offsets, kafka.partitions, self.clock, self.metrics, self._failed
-        )
-        self.watchdog = Watchdog(parts, settings.watchdog)
+            self.assignment, self._group_offsets(), self.settings.kafka.partitions, self.clock, self.metrics, self._failed,
+        )  # fmt: skip
+        self.watchdog = Watchdog(parts, self.settings.watchdog)
         self.watchdog.start()
+
+    def _group_offsets(self) -> GroupOffsets:
+        return GroupOffsets(self.settings.app_id, client_kwargs(self.settings.kafka), self._end_offsets)
 
     def _build_scoring(self) -> ScoreService:
         return ScoreService(

@@ -8,8 +8,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from benchmarks.contestants.job import Job, SharedFold, Stopwatch, job_from_command_line
-from stream.embedded.tansu_fetch import FETCH_MAX_WAIT_MS
 from stream.events import BEHAVIOUR_TOPICS
+from stream.short_fetches import FETCH_MAX_WAIT_MS
 from stream.state import encode_state
 from stream.topic_specs import USER_BEHAVIOUR, changelog_topic
 

@@ -7,8 +7,8 @@ import faust
 
 from benchmarks.contestants.job import SharedFold, Stopwatch, job_from_command_line
 from benchmarks.topics import PARTITIONS
-from stream.embedded.tansu_fetch import install_short_fetches
 from stream.events import BEHAVIOUR_TOPICS
+from stream.short_fetches import install_short_fetches
 from stream.state import encode_state
 
 JOB = job_from_command_line()

@@ -8,9 +8,9 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.clock import Clock
-from stream.embedded.tansu_fetch import FETCH_MAX_WAIT_MS
 from stream.errors import TransientError
 from stream.events import DEAD_LETTER_TOPIC, DECISIONS_TOPIC, UPDATES_TOPIC
+from stream.short_fetches import FETCH_MAX_WAIT_MS
 
 TOPICS: Final = (UPDATES_TOPIC, DECISIONS_TOPIC, DEAD_LETTER_TOPIC)
 _KEPT: Final = 20

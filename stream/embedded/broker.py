@@ -4,7 +4,7 @@ It is there so that the demo and the tests run from pip alone. It keeps nothing 
 oracle for Kafka: it stores message.timestamp.type=LogAppendTime but keeps the producer's time, it creates a
 topic when its metadata is asked for by name, its ListOffsets is wrong after a batch of records
 (stream.embedded.tansu_highwater mends that one), and it keeps a fetch waiting although a record came
-(stream.embedded.tansu_fetch shortens the wait).
+(stream.short_fetches shortens the wait).
 """
 
 import importlib.util

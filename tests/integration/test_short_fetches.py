@@ -11,7 +11,7 @@ import pytest
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from stream.embedded.broker import TansuBroker
-from stream.embedded.tansu_fetch import FETCH_MAX_WAIT_MS, install_short_fetches
+from stream.short_fetches import FETCH_MAX_WAIT_MS, install_short_fetches
 from stream.topic_specs import TopicSpec
 from stream.topics import create_topics
 
