@@ -56,11 +56,15 @@ class Proxy:
         try:
             # The end of the run cancels what is still open.
             with suppress(asyncio.CancelledError):
-                await asyncio.gather(self._pump(client, to_broker), self._pump(broker, to_client))
+                await asyncio.gather(self.requests(client, to_broker), self._pump(broker, to_client))
         finally:
             self._writers -= ends
             for writer in ends:
                 writer.transport.abort()
+
+    async def requests(self, client: asyncio.StreamReader, to_broker: asyncio.StreamWriter) -> None:
+        """Pass on what a client asks, until one side is gone."""
+        await self._pump(client, to_broker)
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):

@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,21 @@ def _until_folded(broker: Broker, fed: list[Fed]) -> None:
             return
         pause(0.25)
     assert _states(broker) == expected
+
+
+@contextmanager
+def _behind(broker: Broker, directory: Path) -> Iterator[WorkerProcess]:
+    """A worker that ended, whose store lacks what another one folded since: 400 of 800 events."""
+    fed = events(800)
+    asyncio.run(produce(broker.bootstrap_servers, fed[:400]))
+    with _worker(directory / "one", broker) as worker:
+        _until_folded(broker, fed[:400])
+        assert worker.end(signal.SIGTERM) == 0
+        with _worker(directory / "two", broker, "memory") as other:
+            asyncio.run(produce(broker.bootstrap_servers, fed[400:]))
+            _until_folded(broker, fed)
+            assert other.end(signal.SIGTERM) == 0
+        yield worker
 
 
 async def _changelog_ends(broker: Broker) -> dict[TopicPartition, int]:
@@ -179,15 +196,7 @@ def test_a_changelog_that_lost_what_the_store_holds_stops_the_worker_by_name(
 def test_a_changelog_whose_unread_records_were_deleted_stops_the_worker_by_name(
     kafka: Broker, tmp_path: Path
 ) -> None:
-    fed = events(800)
-    asyncio.run(produce(kafka.bootstrap_servers, fed[:400]))
-    with _worker(tmp_path / "one", kafka) as worker:
-        _until_folded(kafka, fed[:400])
-        assert worker.end(signal.SIGTERM) == 0
-        with _worker(tmp_path / "two", kafka, "memory") as other:
-            asyncio.run(produce(kafka.bootstrap_servers, fed[400:]))
-            _until_folded(kafka, fed)
-            assert other.end(signal.SIGTERM) == 0
+    with _behind(kafka, tmp_path) as worker:
         asyncio.run(_delete_changelog_records(kafka))
         worker.start()
         code = worker.wait()
@@ -292,15 +301,7 @@ async def _begin_inputs_anew(broker: Broker) -> None:
 def test_a_store_that_missed_records_is_let_go_once_the_loss_is_accepted(
     kafka: Broker, tmp_path: Path
 ) -> None:
-    fed = events(800)
-    asyncio.run(produce(kafka.bootstrap_servers, fed[:400]))
-    with _worker(tmp_path / "one", kafka) as worker:
-        _until_folded(kafka, fed[:400])
-        assert worker.end(signal.SIGTERM) == 0
-        with _worker(tmp_path / "two", kafka, "memory") as other:
-            asyncio.run(produce(kafka.bootstrap_servers, fed[400:]))
-            _until_folded(kafka, fed)
-            assert other.end(signal.SIGTERM) == 0
+    with _behind(kafka, tmp_path) as worker:
         asyncio.run(_delete_changelog_records(kafka, but_the_last=3))
         survivors = len(_states(kafka))
         _accept(kafka)
