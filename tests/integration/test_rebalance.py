@@ -172,7 +172,7 @@ def rebalances_of(worker: WorkerProcess) -> float:
     return worker.scrape()["interestflow_rebalances_total"]
 
 
-@pytest.mark.parametrize("kind", ["dynamic"])
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
 def test_workers_too_many_say_so_and_end_while_one_works_on(
     kafka: Broker, workers: Workers, kind: str
 ) -> None:
