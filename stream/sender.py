@@ -7,11 +7,13 @@ the whole producer if that takes too long: what it holds is gone with it, and a 
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
+from aiokafka.producer.message_accumulator import MessageAccumulator
 
 from stream.clock import Clock
 from stream.errors import FatalError, TransientError
@@ -107,10 +109,10 @@ class BatchSender:
         self._metrics.sends_given_up.inc(len(late))
         log.warning("sends_given_up", batches=len(late), after_seconds=seconds)
         producer, self._producer = self._producer, None
-        for task in late:
-            task.cancel()
         if producer is not None:
-            await _end_at_once(producer)
+            await _end_at_once(producer)  # ends the sends that it has
+        for task in late:
+            task.cancel()  # a send that still waited for a producer
 
     async def send(self, outgoing: Sequence[Outgoing], abandoned: Callable[[], bool]) -> list[int]:
         """Send all and wait until all replicas have them.
@@ -155,7 +157,7 @@ class BatchSender:
         return task
 
     def _note_failure(self, out: Outgoing, error: BaseException) -> None:
-        if isinstance(error, asyncio.CancelledError):
+        if isinstance(error, asyncio.CancelledError | ProducerClosed):
             message = f"{out.topic} partition {out.partition} took too long while the partitions moved"
             raise SendAbandonedError(message) from error
         if not isinstance(error, KafkaError):
@@ -226,9 +228,12 @@ class BatchSender:
 
 
 async def _end_at_once(producer: AIOKafkaProducer) -> None:
-    """Close a producer without sending what it holds; its own ``stop`` would send that first, however long it takes."""
+    """Close a producer without sending what it holds; its own ``stop`` would send that first, however long it takes.
+
+    Whoever waits for what it holds is cancelled. A failure would be told as one that nobody looked at where nobody waits
+    any more, and would hide the last words of a worker that ends.
+    """
     # Private, for there is no other way; tests/unit/test_faust_private_names.py looks at them.
-    producer._message_accumulator.fail_all(ProducerClosed("given up"))  # noqa: SLF001
     task = producer._sender.sender_task  # noqa: SLF001
     task.cancel()
     await producer.client.close()  # else it would wait for the answer to a request under way
@@ -236,7 +241,18 @@ async def _end_at_once(producer: AIOKafkaProducer) -> None:
     while not task.done():
         task.cancel()  # a request that still connects, too
         await asyncio.wait([task])
+    _cancel_all(producer._message_accumulator)  # noqa: SLF001
     await producer.stop()
+
+
+def _cancel_all(accumulator: MessageAccumulator) -> None:
+    accumulator._closed = True  # noqa: SLF001
+    under_way = accumulator._pending_batches  # noqa: SLF001
+    # One that waits for its next try is not under way, yet takes itself out of them when it ends.
+    under_way.update(chain.from_iterable(accumulator._batches.values()))  # noqa: SLF001
+    for batch in under_way:
+        batch.future.cancel()
+        batch._drain_waiter.cancel()  # noqa: SLF001
 
 
 def _require_size(out: Outgoing, record: OutRecord) -> None:

@@ -1,8 +1,10 @@
 """The sender's contract: on the fake that unit tests use, on the embedded broker and on Apache Kafka."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +16,7 @@ from stream.metrics import Metrics
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError, SendFailedError
 from stream.topic_specs import TopicSpec
 from stream.topics import create_topics
+from tests.brokers import delete_topics
 from tests.builders import NOW_MS, FakeSender, never
 from tests.conftest import unavailable
 from tests.kafka_node import KafkaNode, KafkaUnavailableError
@@ -159,6 +162,31 @@ async def test_what_is_given_up_never_arrives_and_the_next_is_sent_by_a_new_prod
         finally:
             await real.sender.stop()
             await asyncio.to_thread(node.kill)
+
+
+@pytest.mark.kafka
+async def test_what_waits_for_its_next_try_is_given_up_without_a_word_in_the_log(
+    request: pytest.FixtureRequest,
+) -> None:
+    node = request.getfixturevalue("kafka_node")
+    real = Real(node.bootstrap_servers, idempotent=True)
+    unseen: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    topic = await real.topic()
+    await real.sender.start()
+    await real.sender.send([Outgoing(topic, 0, [_record(b"a")])], never)
+    await delete_topics(node.bootstrap_servers, [topic])
+    late = asyncio.create_task(real.sender.send([Outgoing(topic, 0, [_record(b"late")])], never))
+
+    await asyncio.sleep(0.5)  # long enough for some tries, each refused
+    await real.sender.settle(0.0)
+    with pytest.raises(SendAbandonedError, match=f"{topic} partition 0 took too long while the partitions"):
+        await late
+    await real.sender.stop()
+
+    gc.collect()  # a failure that nobody looked at is told when it is forgotten
+    await asyncio.sleep(0)
+    assert unseen == []
 
 
 def _record(value: bytes) -> OutRecord:

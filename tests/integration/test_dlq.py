@@ -10,7 +10,6 @@ from pathlib import Path
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from typer.testing import CliRunner, Result
 
 from stream.cli import app
@@ -24,7 +23,7 @@ from stream.reproducing import HOP_HEADER
 from stream.settings import known_variables
 from stream.state import decode_state
 from tests.behaviour_feed import PARTITIONS
-from tests.brokers import Broker, recreate_topics
+from tests.brokers import Broker, delete_topics, recreate_topics
 from tests.builders import NOW_MS, USER, Record, event_value
 from tests.worker_process import REPOSITORY, WorkerProcess, latest_by_key, read_topic, total
 
@@ -82,17 +81,6 @@ async def send(broker: Broker, records: Sequence[Record]) -> None:
             )
     finally:
         await producer.stop()
-
-
-async def delete_topic(broker: Broker, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic])
-        while topic in await admin.list_topics():
-            await asyncio.sleep(0.05)
-    finally:
-        await admin.close()
 
 
 def read(broker: Broker, topic: str) -> list[Record]:
@@ -239,7 +227,7 @@ def test_without_a_broker_it_says_which_and_what_to_check(
 
 
 def test_without_the_topic_it_says_how_to_make_it(broker: Broker, run: Run) -> None:
-    asyncio.run(delete_topic(broker, DEAD_LETTER_TOPIC))
+    asyncio.run(delete_topics(broker.bootstrap_servers, [DEAD_LETTER_TOPIC]))
 
     with pytest.raises(
         ConfigurationError,

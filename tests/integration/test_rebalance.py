@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.clock import pause
 from stream.state import decode_state
@@ -16,7 +15,7 @@ from stream.topic_specs import service_topics
 from stream.topics import create_topics
 from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS, Fed, essence, events, expected_states, produce
-from tests.brokers import Broker, recreate_topics
+from tests.brokers import Broker, delete_topics, recreate_topics
 from tests.kafka_node import KafkaNode
 from tests.worker_process import WorkerProcess, latest_by_key, loads, read_topic
 
@@ -210,7 +209,7 @@ def test_a_partition_that_is_not_folded_makes_the_worker_unready_then_end_and_no
     fed = events(400)
     worker = workers.start(WATCHDOG__NOT_READY_SECONDS="3", WATCHDOG__EXIT_SECONDS="9")
     until_held(worker, 4)
-    asyncio.run(_delete(kafka, _CHANGELOG))
+    asyncio.run(delete_topics(kafka.bootstrap_servers, [_CHANGELOG]))
     asyncio.run(produce(kafka.bootstrap_servers, fed))
 
     worker.until(lambda samples: held(samples) < 0 and _oldest_commit(samples) >= 3.0)
@@ -230,12 +229,3 @@ def test_a_partition_that_is_not_folded_makes_the_worker_unready_then_end_and_no
 def _oldest_commit(samples: Any) -> float:
     ages = [value for name, value in samples.items() if "committed_offset_age_seconds" in name]
     return max(ages, default=0.0)
-
-
-async def _delete(broker: Broker, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic])
-    finally:
-        await admin.close()
