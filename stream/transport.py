@@ -178,7 +178,8 @@ class BundleConsumer(ChangelogConsumer):
         positions = {TP(*tp): offset for tp, offset in {**committed, **beginnings}.items()}
         checked = await self.settings.check_positions(positions)
         moved = [tp for tp in inputs if tp not in committed or checked[tp] != positions[tp]]
-        for tp in moved:
+        # aiokafka passes over a committed offset of 0, and a fetch of before the rebalance may have moved the position.
+        for tp in (tp for tp in inputs if tp in moved or not committed[tp]):
             await self.seek(tp, checked[tp])
         await self._commit_anew({tp: checked[tp] for tp in moved})
         self._reset_order(checked)

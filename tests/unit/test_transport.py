@@ -714,6 +714,19 @@ async def test_rule_5_an_offset_of_zero_is_committed_already(new_delivery: NewDe
     assert [*await made.offsets(), *await made.offsets()] == [[0, 1]]
 
 
+async def test_rule_5_an_offset_of_zero_is_sought_also_where_a_fetch_went_past_it_in_the_rebalance(
+    new_delivery: NewDelivery,
+) -> None:
+    made = new_delivery()
+    made.broker.write(CLICK, *range(3))
+    made.broker.committed[CLICK] = 0
+    made.broker.positions[CLICK] = 3
+
+    await made.started(CLICK)
+
+    assert await made.offsets() == [[0, 1, 2]]
+
+
 # -- the guard: inputs are resumed once they are sought and the rebalance is over -----------------------------------
 
 
