@@ -35,6 +35,9 @@ log = structlog.get_logger(__name__)
 _LOOKS: Final = 6
 #: A broker that needs longer for an answer is as good as down.
 _ANSWER_SECONDS: Final = 10.0
+_CANCELLED: Final = (
+    "the watchdog was cancelled although the worker goes on: nobody would see a stall; restart the worker"
+)
 #: For a question to our own consumer; below the one above.
 _CONSUMER_SECONDS: Final = 2.0
 
@@ -87,6 +90,7 @@ class Watchdog:
         self._inputs, self._changelogs = StallWatch(step), StallWatch(step)
         self._joining, self._spare, self._scoring = Stopwatch(step), Stopwatch(step), Stopwatch(step)
         self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
 
     def start(self) -> None:
         """Begin to look."""
@@ -95,6 +99,7 @@ class Watchdog:
 
     async def stop(self) -> None:
         """Look no more."""
+        self._is_stopping = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -107,7 +112,11 @@ class Watchdog:
         return [_sentence(stall) for stall in stalls if stall is not None and stall.seconds >= limit]
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if self._is_stopping:
+            return
+        # What it asks may be cancelled under it: by another part of the process, or in the consumer's thread.
+        error = WorkerStalledError(_CANCELLED) if task.cancelled() else task.exception()
+        if error is not None:
             self._parts.failed(error)
 
     async def _run(self) -> None:

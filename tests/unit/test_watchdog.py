@@ -1,5 +1,6 @@
 """The watchdog over a worker that is told how it stands; only the broker and Faust are stood in for."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,9 +41,11 @@ class ToldOffsets:
 
     def __init__(self) -> None:
         self.told: dict[Place, Position] = {}
-        self.away = False
+        self.away = self.cancels = False
 
     async def positions(self, places: Sequence[Place]) -> Mapping[Place, Position]:
+        if self.cancels:
+            raise asyncio.CancelledError
         if self.away:
             raise KafkaConnectionError("no broker")
         return {place: self.told.get(place, Position(0, 0)) for place in places}
@@ -285,3 +288,27 @@ async def test_an_app_that_crashed_ends_the_worker_at_once() -> None:
         await watched.watchdog.look()
 
     assert str(caught.value) == "Faust ended by RuntimeError('sync group'): restart the worker"
+
+
+async def test_a_watchdog_that_is_cancelled_by_what_it_asks_ends_the_worker() -> None:
+    watched = Watched()
+    watched.offsets.cancels = True
+
+    watched.watchdog.start()
+    while not watched.ended:
+        await asyncio.sleep(0)
+    await watched.watchdog.stop()
+
+    assert [str(error) for error in watched.ended] == [
+        "the watchdog was cancelled although the worker goes on: nobody would see a stall; restart the worker"
+    ]
+
+
+async def test_a_watchdog_that_is_stopped_ends_nothing() -> None:
+    watched = Watched()
+
+    watched.watchdog.start()
+    await asyncio.sleep(0)
+    await watched.watchdog.stop()
+
+    assert watched.ended == []
