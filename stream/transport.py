@@ -12,6 +12,7 @@ Five rules, each with a test in tests/unit/test_transport.py that fails without 
    the log), records delivered before are filtered and counted.
 4. Seek and revocation reset all of that.
 5. A partition with nothing committed gets an explicit seek to its beginning and an initial commit; Faust gives none.
+   One of which 0 is committed gets the seek.
 
 And the guard: Faust resumes input partitions *before* it seeks them after recovery, which loses records on a
 graceful restart, and lets them flow *before* it ends the rebalance, so that a first bundle would be abandoned as one of
@@ -178,9 +179,10 @@ class BundleConsumer(ChangelogConsumer):
         positions = {TP(*tp): offset for tp, offset in {**committed, **beginnings}.items()}
         checked = await self.settings.check_positions(positions)
         moved = [tp for tp in inputs if tp not in committed or checked[tp] != positions[tp]]
-        # aiokafka passes over a committed offset of 0, and a fetch of before the rebalance may have moved the position.
-        for tp in (tp for tp in inputs if tp in moved or not committed[tp]):
-            await self.seek(tp, checked[tp])
+        for tp in inputs:
+            # aiokafka's seek to what is committed passes over 0, and a fetch of before the rebalance may have moved it.
+            if tp in moved or checked[tp] == 0:
+                await self.seek(tp, checked[tp])
         await self._commit_anew({tp: checked[tp] for tp in moved})
         self._reset_order(checked)
         # Partitions are held only after recovery asked for them, so a seek before that says nothing.

@@ -159,6 +159,13 @@ class FakeSender(BatchSender):
         ]
 
 
+def unseen_failures() -> list[dict[str, Any]]:
+    """What asyncio tells of failures that nobody looked at, from now on: of each as it is collected."""
+    unseen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    return unseen
+
+
 def never() -> bool:
     """Partitions that stay ours."""
     return False

@@ -26,6 +26,7 @@ from stream.events import CLICK_TOPIC
 from stream.topic_specs import service_topics
 from stream.topics import create_topics
 from tests.behaviour_feed import PARTITIONS
+from tests.brokers import delete_topics
 from tests.kafka_node import KafkaNode
 from tests.worker_process import WorkerProcess
 
@@ -84,14 +85,7 @@ async def _empty_changelog(servers: str) -> None:
 
 async def _recreate_input(servers: str) -> None:
     """Offsets begin anew."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    try:
-        await admin.delete_topics([CLICK_TOPIC])
-        while CLICK_TOPIC in await admin.list_topics():  # noqa: ASYNC110 - a broker has no event
-            await asyncio.sleep(_POLL_SECONDS)
-    finally:
-        await admin.close()
+    await delete_topics(servers, [CLICK_TOPIC])
     specs = service_topics(APP_ID, PARTITIONS, virtual_time=True)
     await create_topics(servers, [spec for spec in specs if spec.name == CLICK_TOPIC])
 

@@ -4,7 +4,6 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -17,7 +16,7 @@ from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError, 
 from stream.topic_specs import TopicSpec
 from stream.topics import create_topics
 from tests.brokers import delete_topics
-from tests.builders import NOW_MS, FakeSender, never
+from tests.builders import NOW_MS, FakeSender, never, unseen_failures
 from tests.conftest import unavailable
 from tests.kafka_node import KafkaNode, KafkaUnavailableError
 from tests.produce_gate import ProduceGate
@@ -170,8 +169,7 @@ async def test_what_waits_for_its_next_try_is_given_up_without_a_word_in_the_log
 ) -> None:
     node = request.getfixturevalue("kafka_node")
     real = Real(node.bootstrap_servers, idempotent=True)
-    unseen: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    unseen = unseen_failures()
     topic = await real.topic()
     await real.sender.start()
     await real.sender.send([Outgoing(topic, 0, [_record(b"a")])], never)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stream.errors import ModelUnavailableError
 from stream.model.port import Floats
 from stream.model.vectors import TextEncoder, VectorCache, VectorKey
+from tests.builders import unseen_failures
 from tests.fakes_model import FakeModel, RecordingObserver
 
 DIMENSIONS = 4
@@ -168,8 +169,7 @@ async def test_a_cancelled_caller_takes_nothing_from_the_others() -> None:
 
 async def test_a_failure_that_no_one_waits_for_any_more_is_quiet() -> None:
     bench = Bench()
-    reported: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    reported = unseen_failures()
     bench.model.hold()
     cancelled = bench.ask([1])
     await turns()

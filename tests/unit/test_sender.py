@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from aiokafka.errors import (
@@ -25,7 +25,7 @@ from stream.sender import (
     SendAbandonedError,
     SendFailedError,
 )
-from tests.builders import FrozenClock, never
+from tests.builders import FrozenClock, never, unseen_failures
 
 TP = tuple[str, int]
 
@@ -210,8 +210,7 @@ async def test_when_one_of_several_requests_fails_all_of_that_partition_come_aga
 
 async def test_every_failed_request_is_looked_at() -> None:
     s = sending(RequestTimedOutError(), RequestTimedOutError())
-    unseen: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    unseen = unseen_failures()
 
     await s.sender.send([Outgoing("t", 0, records(*[b"x" * 400_000] * 4))], never)
 
