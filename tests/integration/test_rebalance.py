@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from stream.clock import pause
 from stream.state import decode_state
-from stream.topic_specs import service_topics
+from stream.topic_specs import USER_BEHAVIOUR, changelog_topic, service_topics
 from stream.topics import create_topics
 from stream.window import WindowPolicy
 from tests.behaviour_feed import PARTITIONS, Fed, essence, events, expected_states, produce
@@ -21,24 +22,30 @@ from tests.worker_process import WorkerProcess, latest_by_key, loads, read_topic
 
 pytestmark = pytest.mark.kafka
 
-_APP = "moving"
-_CHANGELOG = f"{_APP}-user-behaviour-changelog"
 #: The feed spans days of virtual time and topics are read one after the other: nothing of it may be late.
 _POLICY = WindowPolicy(lateness_grace_ms=30 * 86_400_000)
 
 
 @pytest.fixture
-def kafka(kafka_node: KafkaNode) -> Broker:
+def app_id() -> str:
+    """A group of its own for each test: workers are killed at its end, and a killed member holds up whoever joins next."""
+    return f"moving-{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def kafka(kafka_node: KafkaNode, app_id: str) -> Broker:
     broker = Broker("kafka", kafka_node.bootstrap_servers)
-    asyncio.run(recreate_topics(broker, _APP))
+    asyncio.run(recreate_topics(broker, app_id))
     return broker
 
 
 class Workers:
     """Workers of one group, each with a directory of its own; all end with the test."""
 
-    def __init__(self, directory: Path, broker: Broker, stack: ExitStack) -> None:
+    def __init__(self, directory: Path, broker: Broker, app_id: str, stack: ExitStack) -> None:
         self._directory, self._broker, self._stack = directory, broker, stack
+        self.app_id = app_id
+        self.changelog = changelog_topic(app_id, USER_BEHAVIOUR)
         self.started = 0
 
     def start(self, **settings: str) -> WorkerProcess:
@@ -48,18 +55,23 @@ class Workers:
         worker = WorkerProcess(
             directory,
             self._broker.bootstrap_servers,
-            APP_ID=_APP,
+            APP_ID=self.app_id,
             WINDOW__LATENESS_GRACE_HOURS="720",
             KAFKA__BUNDLE_RECORDS="50",
             **settings,
         )
         return self._stack.enter_context(worker)
 
+    def states(self) -> dict[bytes, Any]:
+        """Each user's state, as the changelog has it."""
+        records = asyncio.run(read_topic(self._broker.bootstrap_servers, self.changelog, PARTITIONS))
+        return {key: essence(decode_state(value)) for key, value in latest_by_key(records).items()}
+
 
 @pytest.fixture
-def workers(tmp_path: Path, kafka: Broker) -> Iterator[Workers]:
+def workers(tmp_path: Path, kafka: Broker, app_id: str) -> Iterator[Workers]:
     with ExitStack() as stack:
-        yield Workers(tmp_path, kafka, stack)
+        yield Workers(tmp_path, kafka, app_id, stack)
 
 
 def held(samples: Any) -> float:
@@ -72,18 +84,13 @@ def until_held(worker: WorkerProcess, partitions: float) -> None:
     worker.until(lambda samples: held(samples) == partitions)
 
 
-def _states(broker: Broker) -> dict[bytes, Any]:
-    records = asyncio.run(read_topic(broker.bootstrap_servers, _CHANGELOG, PARTITIONS))
-    return {key: essence(decode_state(value)) for key, value in latest_by_key(records).items()}
-
-
-def _wait_for_states(broker: Broker, fed: list[Fed]) -> bool:
+def _wait_for_states(workers: Workers, fed: list[Fed]) -> bool:
     expected = {key: essence(state) for key, state in expected_states(fed, _POLICY).items()}
     for _ in range(160):
-        if _states(broker) == expected:
+        if workers.states() == expected:
             return True
         pause(0.25)
-    assert _states(broker) == expected
+    assert workers.states() == expected
     return True
 
 
@@ -108,7 +115,7 @@ def test_partitions_move_as_workers_join_leave_and_die_and_every_event_counts_on
     assert third.end(signal.SIGTERM) == 0
     until_held(first, 4)
 
-    assert _wait_for_states(kafka, fed)
+    assert _wait_for_states(workers, fed)
     assert first.scrape()["interestflow_users"] == 200
 
 
@@ -128,7 +135,7 @@ def test_a_static_member_that_restarts_moves_no_partitions(kafka: Broker, worker
     first.start()
     until_held(first, 2)
 
-    assert _wait_for_states(kafka, fed)
+    assert _wait_for_states(workers, fed)
     assert partitions_of(first) == held_before
     assert rebalances_of(second) == rebalances
     assert "interestflow_changelog_records_read_back_total|user-behaviour" not in first.scrape()
@@ -156,7 +163,7 @@ def test_of_two_workers_with_one_static_id_the_first_ends_by_name_and_every_even
 
     assert code == 3, first.log[-3000:]
     assert "as the static member 'worker-0' and has this one's partitions now" in first.log.splitlines()[-1]
-    assert _wait_for_states(kafka, fed)
+    assert _wait_for_states(workers, fed)
     assert rebalances_of(second) == 1
     assert second.end(signal.SIGTERM) == 0
 
@@ -176,7 +183,7 @@ def test_workers_too_many_say_so_and_end_while_one_works_on(
     kafka: Broker, workers: Workers, kind: str
 ) -> None:
     """Two of them, so that the group rebalances while the first one is spare already."""
-    asyncio.run(recreate_topics(kafka, _APP, partitions=1))
+    asyncio.run(recreate_topics(kafka, workers.app_id, partitions=1))
     settings = {"KAFKA__PARTITIONS": "1", "WATCHDOG__SPARE_SECONDS": "5", "WATCHDOG__NOT_READY_SECONDS": "3"}
     if kind == "static":
         settings |= {"KAFKA__STATIC_MEMBERSHIP": "true", "KAFKA__SESSION_TIMEOUT_SECONDS": "45"}
@@ -209,21 +216,21 @@ def test_a_partition_that_is_not_folded_makes_the_worker_unready_then_end_and_no
     fed = events(400)
     worker = workers.start(WATCHDOG__NOT_READY_SECONDS="3", WATCHDOG__EXIT_SECONDS="9")
     until_held(worker, 4)
-    asyncio.run(delete_topics(kafka.bootstrap_servers, [_CHANGELOG]))
+    asyncio.run(delete_topics(kafka.bootstrap_servers, [workers.changelog]))
     asyncio.run(produce(kafka.bootstrap_servers, fed))
 
     worker.until(lambda samples: held(samples) < 0 and _oldest_commit(samples) >= 3.0)
     problems = worker.readiness()
     code = worker.wait()
     last = worker.log.splitlines()[-1]
-    specs = service_topics(_APP, PARTITIONS, virtual_time=True)
+    specs = service_topics(workers.app_id, PARTITIONS, virtual_time=True)
     asyncio.run(create_topics(kafka.bootstrap_servers, specs))
     worker.start()
 
     assert any("stands at offset 0 for" in problem for problem in problems)
     assert code == 3
     assert "its records are not folded any more; restart the worker" in last
-    assert _wait_for_states(kafka, fed)
+    assert _wait_for_states(workers, fed)
 
 
 def _oldest_commit(samples: Any) -> float:
