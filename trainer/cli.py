@@ -28,7 +28,7 @@ from trainer.train import train_encoder, train_head
 from trainer.workspace import Workspace, make_repeatable, write_json
 
 #: Recorded events up to the end of the test labels; only the bar needs it.
-_EVENTS = 190_000
+_EVENTS = 215_000
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 _CONSOLE = Console(stderr=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from trainer.dates import DAY_SECONDS, VALIDATION, seconds
+from trainer.dates import DAY_SECONDS, seconds
 from trainer.samples import Samples
 
 _WINDOW_SECONDS: Final = 28 * DAY_SECONDS
@@ -44,7 +44,9 @@ class Lesson:
 def make_lesson(samples: Samples, seed: int) -> Lesson:
     """The co-purchase lesson of the fit households."""
     purchases = samples.purchases()
-    known = ~samples.held_out[purchases.household] & (purchases.at_seconds < seconds(VALIDATION))
+    known = ~samples.held_out[purchases.household] & (
+        purchases.at_seconds < seconds(samples.calendar.validation)
+    )
     household, text = purchases.household[known], purchases.text[known]
     window = (purchases.at_seconds[known] - purchases.at_seconds[0]) // _WINDOW_SECONDS
     count = len(samples.texts)

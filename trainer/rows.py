@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.dates import fit_cutoffs, table_day
 from trainer.derived import DerivedFeatures
 from trainer.fit_head import TrainingRows
 from trainer.head_inputs import Inputs, derive, read_inputs, without_purchases
@@ -56,7 +55,7 @@ class SplitReader:
 
     def read(self, day: date, *, held_out: bool) -> Split:
         """One split."""
-        tables = self.tables(day if self._live else table_day(day))
+        tables = self.tables(day if self._live else self._samples.calendar.table_day(day))
         inputs = read_inputs(self._samples, self._purchases, day, self._vectors.texts, held_out=held_out)
         return Split(day, tables, inputs, derive(DerivedFeatures(tables, self._vectors.names), inputs))
 
@@ -78,7 +77,7 @@ class SplitReader:
     def read_fit(self, every: int = 1, advance: Callable[[int], None] = lambda _: None) -> list[Split]:
         """The splits that may be fitted, the latest and every so many before it."""
         splits = []
-        for day in fit_cutoffs()[::-1][::every]:
+        for day in self._samples.calendar.fit_cutoffs()[::-1][::every]:
             splits.append(self.read(day, held_out=False))
             advance(1)
         return splits[::-1]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.replay.complete_journey import is_held_out
+from trainer.calendar import Calendar
 from trainer.contract import INTENT_DAYS
 from trainer.dates import DAY_SECONDS, HORIZON_DAYS, seconds
 from trainer.interests import LabelSet
@@ -86,6 +87,7 @@ class Samples:
         self.households: list[int] = described["households"]
         self.held_out = np.array([is_held_out(household) for household in self.households])
         self.texts: list[str] = described["texts"]
+        self.calendar = Calendar.of(described["calendar"])
         self.data: dict[str, Any] = described["data"]
         self.mailed: list[str] = described["mailed"]
 

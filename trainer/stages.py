@@ -11,7 +11,6 @@ from tokenizers import Tokenizer
 from trainer.ads import fit_response, response_rows
 from trainer.baselines import Boosting, BoostingRecipe, counters
 from trainer.contract import ENCODER, ENCODER_INPUTS, HEAD
-from trainer.dates import TEST
 from trainer.encoder import base_directory, load_encoder, load_tokenizer, tokenize
 from trainer.evaluate import (
     GBDT,
@@ -103,14 +102,14 @@ def evaluate(
             _encode(encoder, tokenizer, samples.texts), _encode(encoder, tokenizer, samples.labels.names)
         )
     reader = SplitReader(samples, vectors)
-    test = reader.read(TEST, held_out=True)
+    test = reader.read(samples.calendar.test, held_out=True)
     answers = ask_head(head, test.inputs)
     bar = progress("fit gradient boosting", recipe.rounds)
     scores = {**counters(test), GBDT: _boosted(reader, test, recipe, bar)}
     if live:
         fresh = SplitReader(samples, vectors, live=True)
         bar = progress("fit it with live counts", recipe.rounds)
-        scores[GBDT_LIVE] = _boosted(fresh, fresh.read(TEST, held_out=True), recipe, bar)
+        scores[GBDT_LIVE] = _boosted(fresh, fresh.read(samples.calendar.test, held_out=True), recipe, bar)
     scores[MODEL] = answers.scores
     return report(test, scores), intent_report(test, answers.intent)
 

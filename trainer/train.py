@@ -7,7 +7,6 @@ import torch
 
 from trainer.calibration import fit_curve, fit_line
 from trainer.copurchase import agreement, make_lesson
-from trainer.dates import VALIDATION, fit_cutoffs
 from trainer.encoder import (
     base_directory,
     encode,
@@ -66,10 +65,12 @@ def train_encoder(work: Workspace, recipe: EncoderRecipe, progress: Progress) ->
 
 def train_head(work: Workspace, recipe: HeadRecipe, progress: Progress) -> dict[str, Any]:
     """Train, round, calibrate and save the head; figures."""
-    reader = SplitReader(work.samples(), work.vectors())
-    splits = reader.read_fit(advance=progress("derive features", len(fit_cutoffs())))
+    samples = work.samples()
+    calendar = samples.calendar
+    reader = SplitReader(samples, work.vectors())
+    splits = reader.read_fit(advance=progress("derive features", len(calendar.fit_cutoffs())))
     rows = training_rows([*splits, *reader.read_fit_without_purchases(splits, recipe.seed)])
-    tables = reader.tables(VALIDATION)
+    tables = reader.tables(calendar.validation)
     torch.manual_seed(recipe.seed)  # the start of the network, its order of rows and its dropout
     head = InterestHead(tables, work.vectors().names, recipe.shape)
     fit_scaling(head, rows)
@@ -78,7 +79,7 @@ def train_head(work: Workspace, recipe: HeadRecipe, progress: Progress) -> dict[
     latest = splits[-1].inputs
     fit_user_vector(head, latest.history, latest.window, latest.bought & latest.novel)
     round_to_half(head)
-    validation = reader.read(VALIDATION, held_out=False)
+    validation = reader.read(calendar.validation, held_out=False)
     _calibrate(head, validation)
     work.save_head(head, tables)
     return {"rows": len(rows.user), "mix": head.mix.tolist(), "validation": _measure(head, validation)}

@@ -1,13 +1,17 @@
 from datetime import date, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from trainer.dates import TEST, VALIDATION, cutoffs, fit_cutoffs, seconds, table_day
+from trainer.calendar import COMPLETE_JOURNEY, Calendar
+from trainer.dates import seconds
+from trainer.errors import TrainerError
 from trainer.interests import LabelSet, slug
 from trainer.samples import Purchases, bought_between, outcomes
 
 DAY = 86_400
+VALIDATION = date(2017, 10, 1)
 
 
 def purchases(*rows: tuple[int, int, int, int]) -> Purchases:
@@ -17,22 +21,48 @@ def purchases(*rows: tuple[int, int, int, int]) -> Purchases:
 
 
 def test_the_labels_of_the_last_fit_cutoff_end_where_validation_begins() -> None:
-    assert fit_cutoffs()[-1] + timedelta(days=28) == date(2017, 10, 1) == VALIDATION
+    assert (
+        COMPLETE_JOURNEY.fit_cutoffs()[-1] + timedelta(days=28) == VALIDATION == COMPLETE_JOURNEY.validation
+    )
 
 
 def test_fit_cutoffs_are_weekly_and_before_validation_and_test() -> None:
-    days = cutoffs()
+    days = COMPLETE_JOURNEY.cutoffs()
+    fitted = COMPLETE_JOURNEY.fit_cutoffs()
 
-    assert len(days) == 20
-    assert days[-2:] == [date(2017, 10, 1), date(2017, 10, 29)]
-    assert {
-        (after - before).days for before, after in zip(fit_cutoffs(), fit_cutoffs()[1:], strict=False)
-    } == {7}
+    assert len(days) == 18 + 1 + 6
+    assert days[18:20] == [date(2017, 10, 1), date(2017, 10, 29)]
+    assert {(after - before).days for before, after in pairwise(fitted)} == {7}
+
+
+def test_the_labels_of_the_last_test_cutoff_end_with_the_year() -> None:
+    assert COMPLETE_JOURNEY.end_seconds == seconds(date(2017, 12, 31))
+
+
+def test_a_calendar_is_what_its_document_says() -> None:
+    assert Calendar.of(COMPLETE_JOURNEY.document()) == COMPLETE_JOURNEY
+
+
+@pytest.mark.parametrize(
+    ("first_fit", "tests", "complaint"),
+    [
+        (date(2017, 9, 4), (date(2017, 10, 29),), "end 2017-10-02, after validation begins .2017-10-01."),
+        (date(2017, 9, 3), (date(2017, 10, 28),), "end 2017-10-29, after the first test cutoff .2017-10-28."),
+        (date(2017, 9, 3), (), "there is none"),
+        (date(2017, 9, 3), (date(2017, 11, 5), date(2017, 10, 29)), "in time order.*2017-11-05, 2017-10-29"),
+    ],
+)
+def test_labels_that_reach_into_the_next_part_are_refused(
+    first_fit: date, tests: tuple[date, ...], complaint: str
+) -> None:
+    with pytest.raises(TrainerError, match=complaint):
+        Calendar(first_fit, VALIDATION, tests)
 
 
 def test_tables_are_four_weeks_old_and_never_know_the_validation_month() -> None:
-    assert table_day(date(2017, 9, 3)) == date(2017, 8, 6)
-    assert table_day(TEST) == date(2017, 10, 1)
+    assert COMPLETE_JOURNEY.table_day(date(2017, 9, 3)) == date(2017, 8, 6)
+    assert COMPLETE_JOURNEY.table_day(date(2017, 10, 29)) == VALIDATION
+    assert COMPLETE_JOURNEY.table_day(date(2017, 12, 3)) == VALIDATION
 
 
 def test_a_label_counts_from_the_cutoff_until_before_the_28th_day() -> None:
