@@ -50,6 +50,11 @@ class StoreSettings(Section):
         description="rocksdb: what was last written longer ago is read anew; stay below the changelogs' "
         "delete.retention.ms (24 h), after which deletions are forgotten.",
     )
+    rocksdb_memory_mib: int = Field(
+        128,
+        ge=8,
+        description="What RocksDB holds in memory for all tables and partitions of a worker: what was written and what was read last.",
+    )
     live_users: int = Field(50_000, ge=1, description="Decoded states kept per worker (about 8 KiB each).")
     user_ttl_days: int = Field(
         400, ge=31, le=3650, description="A user of whom nothing came for longer is forgotten."

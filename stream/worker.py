@@ -31,8 +31,7 @@ from stream.sender import BatchSender
 from stream.settings import Settings
 from stream.short_fetches import install_short_fetches
 from stream.stopping import finished_before
-from stream.stores.backend import PartitionStore
-from stream.stores.table import open_store
+from stream.stores.table import open_stores
 from stream.texts import TextCatalog
 from stream.topic_specs import USER_BEHAVIOUR, USER_SCORES, changelog_topic
 from stream.topics import require_topics
@@ -57,7 +56,8 @@ class Worker:
         self.clock = SystemClock()
         self.time = StreamTime(self.clock, virtual=settings.virtual_time)
         kafka = settings.kafka
-        self.behaviour, self.scores = (self._open_store(table) for table in (USER_BEHAVIOUR, USER_SCORES))
+        tables = (USER_BEHAVIOUR, USER_SCORES)
+        self.behaviour, self.scores = open_stores(settings.store, tables, self.clock.wall_ms())
         self.sender = BatchSender(
             client_kwargs(kafka),
             self.clock,
@@ -192,11 +192,6 @@ class Worker:
             self.behaviour, self.scores, self.sender, self.due, self.pace, self.texts, self.time, self.clock,
             self.metrics, self.folder.burial,
         )  # fmt: skip
-
-    def _open_store(self, table: str) -> PartitionStore:
-        store = self.settings.store
-        since_ms = self.clock.wall_ms() - int(store.keep_hours * 3_600_000)
-        return open_store(store.backend, store.directory, table, written_since_ms=since_ms)
 
     def _knows_campaign(self, cid: str) -> bool:
         return self.score_service is None or self.score_service.lanes.champion.campaigns.knows(cid)

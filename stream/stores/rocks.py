@@ -8,7 +8,9 @@ from typing import Final
 
 from rocksdict import (
     AccessType,
+    BlockBasedOptions,
     BottommostLevelCompaction,
+    Cache,
     CompactOptions,
     DbClosedError,
     Options,
@@ -25,18 +27,36 @@ _OFFSET_KEY: Final = b"o"
 _COUNT_KEY: Final = b"n"
 _PURGED_KEY: Final = b"p"
 _NUMBER_BYTES: Final = 8
-#: What a table's partitions together hold in memory before it goes into files. By default each partition holds up to
-#: 128 MiB of its own, so that a worker's memory grew with what it wrote until a dozen partitions had gigabytes.
-_WRITE_BUFFER_BYTES: Final = 64 * 1024 * 1024
+
+
+class RocksMemory:
+    """What databases hold in memory together; RocksDB's default is 160 MiB for each of them.
+
+    What is written is counted with what is read: while much is written, less of what was read is kept. A database never
+    takes less than 1 MiB for what is written.
+
+    Args:
+        most_bytes: Of all databases opened with it; at most half for what is not in files yet.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.blocks = Cache(most_bytes)
+        self.write_buffers = WriteBufferManager.new_write_buffer_manager_with_cache(
+            most_bytes // 2, allow_stall=False, cache=self.blocks
+        )
+
+    def held_bytes(self) -> int:
+        """Of all databases now."""
+        return int(self.blocks.get_usage())
 
 
 class RocksStore:
     """A :class:`PartitionStore` on disk under ``directory/<partition>``; survives a restart of the process."""
 
-    def __init__(self, directory: Path, *, write_buffer_bytes: int = _WRITE_BUFFER_BYTES) -> None:
+    def __init__(self, directory: Path, memory: RocksMemory) -> None:
         self._directory = directory
         self._databases: dict[int, Rdict] = {}
-        self._write_buffers = WriteBufferManager(write_buffer_bytes, allow_stall=False)
+        self._memory = memory
         directory.mkdir(parents=True, exist_ok=True)
 
     def drop_older(self, written_before_ms: int) -> list[int]:
@@ -60,13 +80,15 @@ class RocksStore:
             database = self._databases[partition] = Rdict(str(path), self._options())
         return database
 
-    def write_buffered_bytes(self) -> int:
-        """What all partitions hold in memory before it goes into files."""
-        return int(self._write_buffers.get_usage())
-
     def _options(self) -> Options:
+        blocks = BlockBasedOptions()
+        blocks.set_block_cache(self._memory.blocks)
+        blocks.set_cache_index_and_filter_blocks(
+            True
+        )  # else they grow with the files, outside of what is counted
         options = Options(raw_mode=True)
-        options.set_write_buffer_manager(self._write_buffers)
+        options.set_block_based_table_factory(blocks)
+        options.set_write_buffer_manager(self._memory.write_buffers)
         # With each change of the files; by default their list only grows, and keeps the keys of those that are gone.
         options.set_max_manifest_file_size(1)
         return options

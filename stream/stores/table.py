@@ -4,35 +4,46 @@
 they are durable (stream.ingest, stream.publisher).
 """
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 import faust
 import structlog
 from faust.stores.base import Store
 from faust.types import TP
 
+from stream.setting_sections import StoreSettings
 from stream.stores.backend import PartitionStore
 from stream.stores.memory import MemoryStore
-from stream.stores.rocks import RocksStore
+from stream.stores.rocks import RocksMemory, RocksStore
 
 log = structlog.get_logger(__name__)
 
 #: Gets told the table and how many records of its changelog were read back.
 ReadBack = Callable[[str, int], None]
 
+_HOUR_MS: Final = 3_600_000
+_MIB: Final = 2**20
 
-def open_store(
-    backend: Literal["memory", "rocksdb"], directory: Path, table: str, *, written_since_ms: int = 0
-) -> PartitionStore:
-    """The store of a table: in memory, or under ``directory/table`` without partitions last written before that."""
-    if backend == "memory":
-        return MemoryStore()
-    store = RocksStore(directory / table)
-    if old := store.drop_older(written_since_ms):
-        log.info("old_partitions_dropped", table=table, partitions=old)
-    return store
+
+def open_stores(settings: StoreSettings, tables: Sequence[str], now_ms: int) -> list[PartitionStore]:
+    """A store for each table, in memory or on disk; partitions that were kept for too long are dropped.
+
+    Args:
+        settings: Which kind, where, and how much memory they share.
+        tables: Each gets a directory of its name.
+        now_ms: By the wall clock, as the files' times are.
+    """
+    if settings.backend == "memory":
+        return [MemoryStore() for _ in tables]
+    memory = RocksMemory(settings.rocksdb_memory_mib * _MIB)
+    stores: list[PartitionStore] = []
+    for table in tables:
+        store = RocksStore(settings.directory / table, memory)
+        if old := store.drop_older(now_ms - int(settings.keep_hours * _HOUR_MS)):
+            log.info("old_partitions_dropped", table=table, partitions=old)
+        stores.append(store)
+    return stores
 
 
 class ChangelogStore(Store[bytes, bytes]):

@@ -7,19 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream.setting_sections import StoreSettings
 from stream.stores.backend import Item, PartitionStore
 from stream.stores.memory import MemoryStore
-from stream.stores.rocks import RocksStore, holds_key
-from stream.stores.table import open_store
+from stream.stores.rocks import RocksMemory, RocksStore, holds_key
+from stream.stores.table import open_stores
 
 BACKENDS = ("memory", "rocksdb")
+MEMORY = RocksMemory(2**23)
+NOW_MS = 1_700_000_000_000
 KEYS = st.binary(max_size=4)
 VALUES = st.none() | st.binary(max_size=8)
 
 
 @pytest.fixture(params=BACKENDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PartitionStore]:
-    opened = open_store(request.param, tmp_path / "state", "user-behaviour")
+    where = StoreSettings(backend=request.param, directory=tmp_path / "state")
+    (opened,) = open_stores(where, ["user-behaviour"], NOW_MS)
     yield opened
     opened.close()
 
@@ -32,7 +36,7 @@ def reopen(tmp_path: Path) -> Iterator[Callable[[], RocksStore]]:
     def open_again() -> RocksStore:
         while opened:
             opened.pop().close()
-        opened.append(RocksStore(tmp_path / "state"))
+        opened.append(RocksStore(tmp_path / "state", MEMORY))
         return opened[0]
 
     yield open_again
@@ -47,11 +51,13 @@ def contents(store: PartitionStore, partition: int) -> dict[bytes, bytes]:
 
 
 def test_a_backend_is_chosen_by_name(tmp_path: Path) -> None:
-    durable = open_store("rocksdb", tmp_path, "user-scores")
-    durable.close()
+    durable = open_stores(StoreSettings(backend="rocksdb", directory=tmp_path), ["a", "b"], NOW_MS)
+    for store in durable:
+        store.close()
 
-    assert isinstance(open_store("memory", tmp_path, "x"), MemoryStore)
-    assert [path.name for path in tmp_path.iterdir()] == ["user-scores"]
+    (passing,) = open_stores(StoreSettings(backend="memory", directory=tmp_path), ["x"], NOW_MS)
+    assert isinstance(passing, MemoryStore)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_a_partition_never_written_holds_nothing(store: PartitionStore) -> None:
@@ -188,7 +194,7 @@ def test_any_batches_leave_what_a_dictionary_would_hold(
     backend: str,
     batches: list[tuple[int, list[tuple[bytes, bytes | None]] | None, int]],
 ) -> None:
-    store = MemoryStore() if backend == "memory" else RocksStore(tmp_path_factory.mktemp("rocks"))
+    store = MemoryStore() if backend == "memory" else RocksStore(tmp_path_factory.mktemp("rocks"), MEMORY)
     model: dict[int, dict[bytes, bytes]] = {}
     offsets: dict[int, int] = {}
     for partition, items, offset in batches:
@@ -241,12 +247,12 @@ def test_rocksdb_drops_what_it_has_not_opened(reopen: Callable[[], RocksStore]) 
 
 
 def test_rocksdb_lets_go_of_its_files_when_it_is_closed(tmp_path: Path) -> None:
-    first = RocksStore(tmp_path)
+    first = RocksStore(tmp_path, MEMORY)
     first.put_batch(0, [(b"a", b"1")], 7)
 
     first.close()
 
-    second = RocksStore(tmp_path)  # while the first is still there
+    second = RocksStore(tmp_path, MEMORY)  # while the first is still there
     assert second.get(0, b"a") == b"1"
     second.close()
 
