@@ -14,6 +14,7 @@ from faust.types import TP
 from stream.errors import FatalError
 from stream.events import OWNED_TOPICS
 from stream.kafka_client import faust_credentials, group_instance_id
+from stream.lease import Lease
 from stream.sender import SendAbandonedError
 from stream.settings import Settings
 from stream.stall import Place, Position
@@ -60,6 +61,8 @@ class AppHooks(NamedTuple):
     #: So many records of a table's changelog were read back.
     read_back: Callable[[str, int], None]
     failed: Callable[[BaseException], None]
+    #: Renewed while the group counts on this worker.
+    lease: Lease
 
 
 class StreamApp(faust.App):

@@ -70,6 +70,9 @@ class Metrics:
         self.sends_given_up = self._counter(
             "sends_given_up", "Batches under way that were given up while partitions moved."
         )
+        self.sends_held = self._counter(
+            "sends_held", "Requests that waited, because the group may have given the partitions away."
+        )
         self.texts_published = self._counter("texts_published", "Texts first met and sent to catalog.texts.")
 
     def _declare_transport(self) -> None:

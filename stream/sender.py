@@ -3,6 +3,7 @@
 A batch that the producer has can't be taken back from it, and an idempotent one is tried for as long as it takes, also
 when nobody waits for it any more. So before partitions are given up, ``settle`` waits for what is under way, and gives up
 the whole producer if that takes too long: what it holds is gone with it, and a new one is made for the next send.
+And a request leaves only while the worker's lease holds (``stream.lease``).
 """
 
 import asyncio
@@ -14,9 +15,11 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
 from aiokafka.producer.message_accumulator import MessageAccumulator
+from aiokafka.protocol.produce import ProduceRequest
 
 from stream.clock import Clock
 from stream.errors import FatalError, TransientError
+from stream.lease import Lease
 from stream.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -70,12 +73,14 @@ class BatchSender:
         *,
         linger_ms: int,
         idempotent: bool,
+        lease: Lease | None = None,
     ) -> None:
         self._client_kwargs = client_kwargs
         self._clock = clock
         self._metrics = metrics
         self._linger_ms = linger_ms
         self._idempotent = idempotent
+        self._lease = lease
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
         self._under_way: set[asyncio.Task[int]] = set()
@@ -96,13 +101,16 @@ class BatchSender:
     async def settle(self, seconds: float) -> None:
         """Wait until nothing is under way; what still is then is given up, so that it can't follow another's records.
 
-        What the broker has read but not yet answered can still be written, as after a crash.
+        What the broker has read but not yet answered can still be written, as after a crash. Once the lease is over nothing is
+        waited for: it would not leave.
 
         Args:
             seconds: For how long to wait.
         """
         if not self._under_way:
             return
+        if self._lease is not None and self._lease.is_over():
+            seconds = 0.0
         _, late = await asyncio.wait(self._under_way, timeout=seconds)
         if not late:
             return
@@ -201,7 +209,7 @@ class BatchSender:
             return self._producer
 
     def _new_producer(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **self._client_kwargs,
             acks="all",
             enable_idempotence=self._idempotent,
@@ -209,6 +217,9 @@ class BatchSender:
             max_batch_size=MAX_BATCH_BYTES,
             max_request_size=MAX_BATCH_BYTES + 100_000,
         )
+        if self._lease is not None:
+            _hold_by(self._lease, producer)
+        return producer
 
     def _batches(self, producer: AIOKafkaProducer, out: Outgoing) -> list[Any]:
         batches = [producer.create_batch()]
@@ -225,6 +236,20 @@ class BatchSender:
             key=record.key, value=record.value, timestamp=record.timestamp_ms, headers=list(record.headers)
         )
         return metadata is not None
+
+
+def _hold_by(lease: Lease, producer: AIOKafkaProducer) -> None:
+    """Let records leave only while the lease holds: looked at last of all, with nothing to wait for after it."""
+    client = producer.client
+    send = client.send
+
+    async def send_if_held(node_id: int, request: Any, **options: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            await client.ready(node_id)  # connects where it must, which takes time
+            await lease.held()
+        return await send(node_id, request, **options)
+
+    client.send = send_if_held
 
 
 async def _end_at_once(producer: AIOKafkaProducer) -> None:

@@ -18,6 +18,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from stream.errors import FatalError
+from stream.heartbeats import watch_heartbeats
+from stream.lease import Lease
 
 _FENCED_INSTANCE_ID: Final = 82
 
@@ -83,9 +85,10 @@ async def is_taken(coordinator: Any, seat: Seat) -> bool:
 
 
 class StaticMemberThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread; does not join again once its seat is taken."""
+    """Faust's consumer thread; keeps the lease, and does not join again once its seat is taken."""
 
     _seat: Seat | None = None
+    _watched: Any = None
 
     async def on_partitions_revoked(self, revoked: Iterable[TP]) -> None:
         """Called before every join but the first, also after the broker did not know the member any more.
@@ -100,12 +103,22 @@ class StaticMemberThread(driver.AIOKafkaConsumerThread):
         await super().on_partitions_revoked(set(revoked))
 
     async def on_partitions_assigned(self, assigned: Iterable[TP], generation_id: int = 0) -> None:
-        """Note who we are, then as stock."""
+        """Note who we are and that we are one, then as stock."""
+        lease, coordinator = self._lease(), self._coordinator()
+        lease.renew(lease.now())
+        if coordinator is not self._watched:
+            watch_heartbeats(coordinator, lease)
+            self._watched = coordinator
         instance_id = self.app.conf.consumer_group_instance_id
         if instance_id is not None:
-            member_id = self._coordinator().member_id
+            member_id = coordinator.member_id
             self._seat = Seat(self.app.conf.id, generation_id, member_id, instance_id)
         await super().on_partitions_assigned(set(assigned), generation_id)
+
+    def _lease(self) -> Lease:
+        app: Any = self.app  # a stream.app.StreamApp
+        lease: Lease = app.hooks.lease
+        return lease
 
     def _coordinator(self) -> Any:
         return self._ensure_consumer()._coordinator  # noqa: SLF001 - as Faust itself

@@ -22,6 +22,7 @@ from stream.foreign_headers import read_foreign_headers
 from stream.health import HealthServer
 from stream.ingest import Folder, FoldParts, FoldRules
 from stream.kafka_client import client_kwargs, settings_topics
+from stream.lease import Lease
 from stream.metrics import Metrics
 from stream.offsets import GroupOffsets
 from stream.pacing import ScorePace
@@ -58,12 +59,14 @@ class Worker:
         kafka = settings.kafka
         tables = (USER_BEHAVIOUR, USER_SCORES)
         self.behaviour, self.scores = open_stores(settings.store, tables, self.clock.wall_ms())
+        self.lease = Lease(self.clock, self.metrics, kafka.session_timeout_seconds)
         self.sender = BatchSender(
             client_kwargs(kafka),
             self.clock,
             self.metrics,
             linger_ms=kafka.linger_ms,
             idempotent=kafka.broker == "kafka",
+            lease=self.lease,
         )
         self.due = (
             DueUsers(settings.score.min_interval_seconds)
@@ -165,6 +168,7 @@ class Worker:
             recovered=self.folder.live.clear,
             read_back=self.assignment.read_back,
             failed=self._failed,
+            lease=self.lease,
         )
         self.app = self.assignment.app = build_app(self.settings, hooks, self.behaviour, self.scores)
         self.app.in_worker = True

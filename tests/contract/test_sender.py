@@ -11,17 +11,25 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.clock import SystemClock
 from stream.embedded.ports import LOOPBACK, free_ports
+from stream.lease import Lease
 from stream.metrics import Metrics
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError, SendFailedError
 from stream.topic_specs import TopicSpec
 from stream.topics import create_topics
 from tests.brokers import delete_topics
-from tests.builders import NOW_MS, FakeSender, never, unseen_failures
+from tests.builders import NOW_MS, FakeSender, FrozenClock, never, unseen_failures
 from tests.conftest import unavailable
 from tests.kafka_node import KafkaNode, KafkaUnavailableError
 from tests.produce_gate import ProduceGate
 
 LIMIT_SECONDS = 30.0
+
+
+class SlowedClock(FrozenClock):
+    """Stands still while somebody sleeps, which takes as long as it says."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 class Fake:
@@ -45,7 +53,11 @@ class Real:
 
     def __init__(self, bootstrap_servers: str, *, idempotent: bool) -> None:
         self._kwargs = {"bootstrap_servers": bootstrap_servers}
-        self.sender = BatchSender(self._kwargs, SystemClock(), Metrics(), linger_ms=0, idempotent=idempotent)
+        self.metrics, self.lease_clock = Metrics(), SlowedClock()
+        self.lease = Lease(self.lease_clock, self.metrics, session_seconds=10.0)
+        self.sender = BatchSender(
+            self._kwargs, SystemClock(), self.metrics, linger_ms=0, idempotent=idempotent, lease=self.lease
+        )
 
     async def topic(self, **config: str) -> str:
         name = uuid4().hex
@@ -65,17 +77,28 @@ class Real:
         return [OutRecord(one.key, one.value, list(one.headers), one.timestamp) for one in found]
 
 
-@pytest.fixture(
-    params=[
-        "fake",
-        pytest.param("tansu", marks=pytest.mark.embedded),
-        pytest.param("kafka_node", marks=pytest.mark.kafka),
-    ]
-)
+_REAL = [
+    pytest.param("tansu", marks=pytest.mark.embedded),
+    pytest.param("kafka_node", marks=pytest.mark.kafka),
+]
+
+
+@pytest.fixture(params=["fake", *_REAL])
 async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Fake | Real]:
     if request.param == "fake":
         yield Fake()
         return
+    async for real in _on_a_broker(request):
+        yield real
+
+
+@pytest.fixture(params=_REAL)
+async def real(request: pytest.FixtureRequest) -> AsyncIterator[Real]:
+    async for real in _on_a_broker(request):
+        yield real
+
+
+async def _on_a_broker(request: pytest.FixtureRequest) -> AsyncIterator[Real]:
     node = request.getfixturevalue(request.param)
     real = Real(node.bootstrap_servers, idempotent=request.param == "kafka_node")
     await real.sender.start()
@@ -199,3 +222,45 @@ async def test_nothing_is_sent_for_partitions_that_moved_already(broker: Fake | 
     await broker.sender.send([Outgoing(topic, 0, [_record(b"b")])], never)
 
     assert await broker.read(topic, 0, 1) == [_record(b"b")]
+
+
+async def _is_held(real: Real) -> None:
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while not real.metrics.sends_held._value.get():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_worker_that_slept_beyond_its_session_sends_once_it_is_known_to_be_counted_on(
+    real: Real,
+) -> None:
+    topic = await real.topic()
+    real.lease.renew(real.lease.now())
+    await real.sender.send([Outgoing(topic, 0, [_record(b"before")])], never)
+    real.lease_clock.monotonic += 20
+
+    late = asyncio.create_task(real.sender.send([Outgoing(topic, 0, [_record(b"late")])], never))
+    await _is_held(real)
+    seen = await real.read(topic, 0, 1)
+    real.lease.renew(real.lease.now())
+
+    assert seen == [_record(b"before")]
+    assert await late == [1]
+
+
+async def test_what_such_a_worker_had_in_hand_never_arrives_if_the_partitions_went(
+    real: Real,
+) -> None:
+    topic = await real.topic()
+    real.lease.renew(real.lease.now())
+    real.lease_clock.monotonic += 20
+    late = asyncio.create_task(real.sender.send([Outgoing(topic, 0, [_record(b"older state")])], never))
+    await _is_held(real)
+
+    await real.sender.settle(LIMIT_SECONDS)  # the revocation; there is nothing to wait for
+    with pytest.raises(SendAbandonedError, match=f"{topic} partition 0 took too long while the partitions"):
+        await late
+    real.lease.renew(real.lease.now())  # joined anew
+    sent = await real.sender.send([Outgoing(topic, 0, [_record(b"newer")])], never)
+
+    assert sent == [0]
+    assert await real.read(topic, 0, 1) == [_record(b"newer")]

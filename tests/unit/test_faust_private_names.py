@@ -19,7 +19,7 @@ import pytest
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
-from aiokafka.producer.sender import Sender
+from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from faust.app.base import App
 from faust.stores.base import Store
 from faust.streams import Stream
@@ -260,6 +260,14 @@ def test_a_producer_that_is_stopped_sends_first_what_it_holds() -> None:
         "batch.future.add_done_callback(cb)",
     )
     assert "waiter = self._drain_waiter" in source(MessageBatch.wait_drain)
+
+
+def test_a_producer_sends_records_by_its_clients_send_and_by_nothing_else() -> None:
+    """stream/sender.py holds them there."""
+    text = source(aiokafka.producer.sender)
+
+    assert text.count("await self._client.send(node_id, request)") == 1
+    assert in_order(source(SendProduceReqHandler), "self._client = sender.client", "ProduceRequest(")
 
 
 def test_a_batch_goes_on_although_nobody_waits_for_it() -> None:
