@@ -191,8 +191,8 @@ def test_triton_says_what_onnx_runtime_says(models: ServedModels, bundle: ModelB
     from trainer.parity import compare, onnx_encoder, onnx_head, require_parity  # noqa: PLC0415 - needs it
 
     texts, users = tokens(bundle, ["milk", "cat food, pets"]), shoppers(bundle.labels, 16)
-    encoder = onnx_encoder(REPOSITORY / ENCODER / "1" / "model.onnx")
-    head = onnx_head(REPOSITORY / HEAD / "1" / "model.onnx")
+    encoder = onnx_encoder(REPOSITORY / ENCODER / bundle.encoder.version / "model.onnx")
+    head = onnx_head(REPOSITORY / HEAD / bundle.head.version / "model.onnx")
 
     require_parity(compare(encoder.run(texts), models.run(ENCODER, texts)), "ONNX and Triton encoder")
     require_parity(compare(head.run(users), models.run(HEAD, users)), "ONNX and Triton head")
