@@ -17,11 +17,13 @@ from stream.clock import SystemClock
 from stream.embedded.stub_environment import stub_python
 from stream.errors import FatalError
 from trainer.card import card as model_card
+from trainer.card import parity_table
 from trainer.evaluate import markdown, put_table
 from trainer.gates import parse_forced
 from trainer.model_config import SERVED_VERSIONS
 from trainer.progress import shown
 from trainer.publish import Retention, read_manifest
+from trainer.published_parity import published_parity
 from trainer.recipe import Recipe
 from trainer.record import write_samples
 from trainer.release import publish_version
@@ -120,6 +122,18 @@ def publish(  # noqa: PLR0913 - one argument per option
 
 
 @app.command()
+def parity(
+    repository: Annotated[Path, typer.Option(help="The model repository.")] = _OUT,
+    stub: _Stub = _STUB,
+    json: _Json = None,
+) -> None:
+    """Serve a published repository with a real Triton and hold its newest version against ONNX Runtime."""
+    found = published_parity(repository, stub)
+    _tell(found, json)
+    _say_parity(found)
+
+
+@app.command()
 def card(
     repository: Annotated[Path, typer.Option(help="The model repository.")] = _OUT,
     version: Annotated[
@@ -212,6 +226,13 @@ def _say(published: dict[str, Any]) -> None:
         f"({published['total_bytes'] / 1e6:.1f} MB){gone}",
         markup=False,
     )
+    _say_parity(published["parity"])
+
+
+def _say_parity(found: dict[str, Any]) -> None:
+    """The largest differences between the runtimes, as a table."""
+    pairs = {name: models for name, models in found.items() if "_" in name}
+    _CONSOLE.print("\n".join(parity_table(pairs)), markup=False, soft_wrap=True)
 
 
 def _tell(figures: dict[str, Any], path: Path | None) -> None:

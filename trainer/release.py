@@ -71,7 +71,8 @@ def publish_version(
     with TemporaryDirectory(dir=work.directory) as trial:
         publish(Path(trial) / "models", version)
         probe = make_probe(samples, work.vectors(), tokenizer)
-        parity.update(triton_parity(work, Path(trial) / "models", stub_python, probe))
+        onnx = {ENCODER: onnx_encoder(work.encoder_onnx), HEAD: onnx_head(work.head_onnx)}
+        parity.update(triton_parity(onnx, Path(trial) / "models", stub_python, probe))
     published = publish(out, version, retention)
     return {
         "repository": str(out),
@@ -95,13 +96,20 @@ def _evaluation(work: Workspace) -> dict[str, Any]:
     return evaluation
 
 
-def triton_parity(work: Workspace, repository: Path, stub_python: Path, probe: Probe) -> dict[str, Any]:
+def triton_parity(
+    onnx: Mapping[str, OnnxModel], repository: Path, stub_python: Path, probe: Probe
+) -> dict[str, Any]:
     """How far a real Triton is from ONNX Runtime: gated in fp32, reported with the engine of this machine.
+
+    Args:
+        onnx: The models of the newest version, by name.
+        repository: What Triton serves; it answers with the newest version.
+        stub_python: Interpreter of Triton's stub.
+        probe: What both are asked.
 
     Raises:
         ParityError: If fp32 differs.
     """
-    onnx = {ENCODER: onnx_encoder(work.encoder_onnx), HEAD: onnx_head(work.head_onnx)}
     with served(repository, stub_python, engine="fp32") as triton:
         exact = _asked(triton, onnx, probe)
     for name, gap in exact.items():
@@ -114,7 +122,7 @@ def triton_parity(work: Workspace, repository: Path, stub_python: Path, probe: P
     }
 
 
-def _asked(triton: ServedModels, onnx: dict[str, OnnxModel], probe: Probe) -> dict[str, Disagreement]:
+def _asked(triton: ServedModels, onnx: Mapping[str, OnnxModel], probe: Probe) -> dict[str, Disagreement]:
     requests = {ENCODER: probe.encoder, HEAD: probe.head}
     return {
         name: worst([compare(onnx[name].run(inputs), triton.run(name, inputs)) for inputs in requests[name]])

@@ -54,6 +54,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         made.save_json(name, figures)
     monkeypatch.setattr(made, "samples", TwoLabels)
     monkeypatch.setattr(trainer.release, "make_probe", lambda *_: None)
+    for name in ("onnx_encoder", "onnx_head"):
+        monkeypatch.setattr(trainer.release, name, lambda _: None)
     monkeypatch.setattr(trainer.release, "triton_parity", lambda *_: {"onnx_triton": {"interest_head": GAP}})
     return made
 
