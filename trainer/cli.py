@@ -6,6 +6,7 @@
 import logging
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,14 +17,16 @@ from rich.console import Console
 from stream.clock import SystemClock
 from stream.embedded.stub_environment import stub_python
 from stream.errors import FatalError
+from stream.model.repository import load_bundle
 from trainer.card import card as model_card
 from trainer.card import parity_table
 from trainer.evaluate import markdown, put_table
 from trainer.gates import parse_forced
+from trainer.half import ENGINE_SCRIPT, HALF, HALF_TOLERANCE, engine_script, require_close, save_half
 from trainer.model_config import SERVED_VERSIONS
 from trainer.progress import shown
 from trainer.publish import Retention, read_manifest
-from trainer.published_parity import published_parity
+from trainer.published_parity import half_parity, onnx_file, published_parity
 from trainer.recipe import Recipe
 from trainer.record import write_samples
 from trainer.release import publish_version
@@ -131,6 +134,24 @@ def parity(
     found = published_parity(repository, stub)
     _tell(found, json)
     _say_parity(found)
+
+
+@app.command()
+def half(
+    out: Annotated[
+        Path, typer.Argument(help="Directory for the fp16 encoder and the TensorRT build script.")
+    ],
+    repository: Annotated[Path, typer.Option(help="The model repository.")] = _OUT,
+    json: _Json = None,
+) -> None:
+    """Write the newest encoder with fp16 computations, for a GPU, and hold it against fp32 on this CPU."""
+    out.mkdir(parents=True, exist_ok=True)
+    bundle = load_bundle(repository)
+    save_half(onnx_file(repository, bundle.encoder), out / HALF)
+    gap = half_parity(repository, out / HALF)
+    _tell({"version": bundle.encoder.version, "fp32_fp16": asdict(gap), "tolerance": HALF_TOLERANCE}, json)
+    require_close(gap)
+    (out / ENGINE_SCRIPT).write_text(engine_script(), encoding="utf-8")
 
 
 @app.command()

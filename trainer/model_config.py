@@ -53,7 +53,7 @@ $warmup""")
 _ENCODER_GPU: Final = Template("""\
 # Text to vector on a GPU: tritonserver --model-config-name=gpu. Written from the documentation, not run.
 # Clients pad to $buckets tokens, so that the engine is built for few shapes. It runs in fp32: TensorRT 11 has no
-# flag for fp16, the types must be built into a copy of model.onnx (python -m modelopt.onnx.autocast).
+# flag for fp16, the types must be built into a copy of model.onnx (interestflow-trainer half).
 name: "behaviour_encoder"
 backend: "onnxruntime"
 max_batch_size: $batch

@@ -14,8 +14,8 @@ from stream.features import HISTORY_FEATURES, NEVER_DAYS, USER_FEATURES, WINDOW_
 from stream.model.repository import ModelBundle, ModelVersion, load_bundle
 from stream.model.tokens import Tokeniser
 from trainer.contract import DIMENSIONS, ENCODER, ENCODER_INPUTS, HEAD
-from trainer.parity import onnx_encoder, onnx_head, tolerance
-from trainer.probe import Probe
+from trainer.parity import Disagreement, compare, onnx_encoder, onnx_head, tolerance
+from trainer.probe import Probe, worst
 from trainer.release import triton_parity
 
 _ROWS: Final = 16
@@ -32,15 +32,22 @@ def published_parity(repository: Path, stub_python: Path) -> dict[str, Any]:
     """
     bundle = load_bundle(repository)
     onnx = {
-        ENCODER: onnx_encoder(_file(repository, bundle.encoder)),
-        HEAD: onnx_head(_file(repository, bundle.head)),
+        ENCODER: onnx_encoder(onnx_file(repository, bundle.encoder)),
+        HEAD: onnx_head(onnx_file(repository, bundle.head)),
     }
-    probe = Probe(list(_texts(bundle)), list(_users(bundle.labels)))
+    probe = Probe(list(probe_texts(bundle)), list(_users(bundle.labels)))
     found = triton_parity(onnx, repository, stub_python, probe)
     return {"version": bundle.head.version, "tolerance": tolerance(), **found}
 
 
-def _texts(bundle: ModelBundle) -> Iterator[dict[str, NDArray[Any]]]:
+def half_parity(repository: Path, half: Path) -> Disagreement:
+    """How far the fp16 copy of the newest version's encoder is from it, both in ONNX Runtime on a CPU."""
+    bundle = load_bundle(repository)
+    exact, rounded = onnx_encoder(onnx_file(repository, bundle.encoder)), onnx_encoder(half)
+    return worst([compare(exact.run(inputs), rounded.run(inputs)) for inputs in probe_texts(bundle)])
+
+
+def probe_texts(bundle: ModelBundle) -> Iterator[dict[str, NDArray[Any]]]:
     """Names of interests, alone and by four, so that several buckets are asked."""
     tokeniser = Tokeniser(bundle.tokenizer_path, bundle.max_tokens, bundle.buckets)
     names = [interest.name for interest in bundle.interests]
@@ -71,5 +78,6 @@ def _users(labels: int) -> Iterator[dict[str, NDArray[Any]]]:
         yield {"HISTORY": history, "USER": user, "WINDOW": window}
 
 
-def _file(repository: Path, model: ModelVersion) -> Path:
+def onnx_file(repository: Path, model: ModelVersion) -> Path:
+    """Where a version's ONNX file is."""
     return repository / model.name / model.version / "model.onnx"
