@@ -6,6 +6,7 @@
 import logging
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +17,20 @@ from rich.console import Console
 from stream.clock import SystemClock
 from stream.embedded.stub_environment import stub_python
 from stream.errors import FatalError
+from stream.model.repository import load_bundle
+from trainer.card import card as model_card
+from trainer.card import parity_table
 from trainer.evaluate import markdown, put_table
+from trainer.gates import parse_forced
+from trainer.half import ENGINE_SCRIPT, HALF, HALF_TOLERANCE, engine_script, require_close, save_half
+from trainer.model_config import SERVED_VERSIONS
 from trainer.progress import shown
+from trainer.publish import Retention, read_manifest
+from trainer.published_parity import half_parity, onnx_file, published_parity
 from trainer.recipe import Recipe
 from trainer.record import write_samples
 from trainer.release import publish_version
-from trainer.stages import ad_response
+from trainer.stages import ad_response, evaluation_protocol
 from trainer.stages import evaluate as evaluate_stage
 from trainer.stages import export as export_stage
 from trainer.train import train_encoder, train_head
@@ -42,6 +51,17 @@ _Stub = Annotated[
     typer.Option(
         "--stub-python", help="Interpreter of the Triton stub environment (numpy below 2, nvidia-pytriton)."
     ),
+]
+_Keep = Annotated[
+    int,
+    typer.Option(min=SERVED_VERSIONS, help="So many of the newest versions stay, the new one among them."),
+]
+_Pinned = Annotated[
+    list[int] | None,
+    typer.Option(help="A version that scores users now (`interestflow model status`): it must stay served."),
+]
+_Force = Annotated[
+    list[str] | None, typer.Option(metavar="GATE=WHY", help="Publish although this gate is failed; recorded.")
 ]
 _WORK = Path("data/trainer")
 _OUT = Path("triton_models")
@@ -87,9 +107,66 @@ def evaluate(
 
 
 @app.command()
-def publish(work: _Work = _WORK, out: _Out = _OUT, stub: _Stub = _STUB, json: _Json = None) -> None:
-    """Serve the version with a real Triton and publish it if that says the same as ONNX Runtime."""
-    _tell(publish_version(Workspace(work), out, stub, Recipe()), json)
+def publish(  # noqa: PLR0913 - one argument per option
+    *,
+    work: _Work = _WORK,
+    out: _Out = _OUT,
+    stub: _Stub = _STUB,
+    keep: _Keep = SERVED_VERSIONS,
+    pinned: _Pinned = None,
+    force: _Force = None,
+    json: _Json = None,
+) -> None:
+    """Serve the version with a real Triton, and publish it if that says the same and no gate is failed."""
+    retention = Retention(keep, frozenset(pinned or ()))
+    found = publish_version(Workspace(work), out, stub, Recipe(), parse_forced(force or []), retention)
+    _tell(found, json)
+    _say(found)
+
+
+@app.command()
+def parity(
+    repository: Annotated[Path, typer.Option(help="The model repository.")] = _OUT,
+    stub: _Stub = _STUB,
+    json: _Json = None,
+) -> None:
+    """Serve a published repository with a real Triton and hold its newest version against ONNX Runtime."""
+    found = published_parity(repository, stub)
+    _tell(found, json)
+    _say_parity(found)
+
+
+@app.command()
+def half(
+    out: Annotated[
+        Path, typer.Argument(help="Directory for the fp16 encoder and the TensorRT build script.")
+    ],
+    repository: Annotated[Path, typer.Option(help="The model repository.")] = _OUT,
+    json: _Json = None,
+) -> None:
+    """Write the newest encoder with fp16 computations, for a GPU, and hold it against fp32 on this CPU."""
+    out.mkdir(parents=True, exist_ok=True)
+    bundle = load_bundle(repository)
+    save_half(onnx_file(repository, bundle.encoder), out / HALF)
+    gap = half_parity(repository, out / HALF)
+    _tell({"version": bundle.encoder.version, "fp32_fp16": asdict(gap), "tolerance": HALF_TOLERANCE}, json)
+    require_close(gap)
+    (out / ENGINE_SCRIPT).write_text(engine_script(), encoding="utf-8")
+
+
+@app.command()
+def card(
+    repository: Annotated[Path, typer.Option(help="The model repository.")] = _OUT,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Of interest_head; the newest if not given.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Put the card between this page's markers.")] = None,
+) -> None:
+    """Print the model card of a published version."""
+    text = model_card(read_manifest(repository, version))
+    if page is not None:
+        put_table(page, text)
+    typer.echo(text)
 
 
 @app.command()
@@ -100,9 +177,10 @@ def make(work: _Work = _WORK, out: _Out = _OUT, stub: _Stub = _STUB, json: _Json
     _samples(workspace)
     figures: dict[str, Any] = {"train": _train(workspace, recipe), "export": _export(workspace, recipe)}
     figures["evaluate"] = _evaluate(workspace, recipe, repository=None, live=False)
-    figures["publish"] = publish_version(workspace, out, stub, recipe)
+    figures["publish"] = publish_version(workspace, out, stub, recipe, recipe.shortfalls)
     figures["seconds"] = round(_CLOCK.monotonic_seconds() - began, 1)
     _tell(figures, json)
+    _say(figures["publish"])
 
 
 def main() -> None:
@@ -152,12 +230,30 @@ def _evaluate(work: Workspace, recipe: Recipe, *, repository: Path | None, live:
         found, intent = evaluate_stage(work, recipe.boosting, progress, repository=repository, live=live)
     figures = {"variants": found, "intent": intent}
     if repository is None:
-        work.save_json("evaluate", figures)
+        told = {"protocol": evaluation_protocol(work.samples()), "onnx_sha256": work.onnx_sha256()}
+        work.save_json("evaluate", {**figures, **told})
     return figures
 
 
 def _flags(repository: Path | None, *, live: bool) -> list[str]:
     return [*(["--repository", str(repository)] if repository else []), *(["--live"] if live else [])]
+
+
+def _say(published: dict[str, Any]) -> None:
+    """What a publication changed, in words."""
+    gone = "".join(f", removed version {number}" for number in published["removed"])
+    _CONSOLE.print(
+        f"wrote version {published['version']} into {published['repository']} "
+        f"({published['total_bytes'] / 1e6:.1f} MB){gone}",
+        markup=False,
+    )
+    _say_parity(published["parity"])
+
+
+def _say_parity(found: dict[str, Any]) -> None:
+    """The largest differences between the runtimes, as a table."""
+    pairs = {name: models for name, models in found.items() if "_" in name}
+    _CONSOLE.print("\n".join(parity_table(pairs)), markup=False, soft_wrap=True)
 
 
 def _tell(figures: dict[str, Any], path: Path | None) -> None:

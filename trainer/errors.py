@@ -13,3 +13,7 @@ class ExportError(TrainerError):
 
 class ParityError(TrainerError):
     """Two runtimes disagree about the same model."""
+
+
+class GateError(TrainerError):
+    """A version is below the bars or its predecessor."""

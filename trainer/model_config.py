@@ -18,17 +18,19 @@ ENCODER_CPU_BATCH: Final = 16
 HEAD_BATCH: Final = 64
 _ENCODER_GPU_BATCH: Final = 64
 
-# Two versions, so that a challenger can be tried beside the champion and a promoted one taken back at once.
-_CPU: Final = """\
-dynamic_batching { max_queue_delay_microseconds: 500 }
-instance_group [ { kind: KIND_CPU count: 1 } ]
-version_policy: { latest { num_versions: 2 } }
+#: So that a challenger can be tried beside the champion, and a promoted one taken back at once.
+SERVED_VERSIONS: Final = 2
+
+_CPU: Final = f"""\
+dynamic_batching {{ max_queue_delay_microseconds: 500 }}
+instance_group [ {{ kind: KIND_CPU count: 1 }} ]
+version_policy: {{ latest {{ num_versions: {SERVED_VERSIONS} }} }}
 """
 
-_GPU: Final = """\
+_GPU: Final = f"""\
 default_model_filename: "model.onnx"
-instance_group [ { kind: KIND_GPU count: 1 } ]
-version_policy: { latest { num_versions: 2 } }
+instance_group [ {{ kind: KIND_GPU count: 1 }} ]
+version_policy: {{ latest {{ num_versions: {SERVED_VERSIONS} }} }}
 """
 
 _ENCODER_CPU: Final = Template("""\
@@ -51,7 +53,7 @@ $warmup""")
 _ENCODER_GPU: Final = Template("""\
 # Text to vector on a GPU: tritonserver --model-config-name=gpu. Written from the documentation, not run.
 # Clients pad to $buckets tokens, so that the engine is built for few shapes. It runs in fp32: TensorRT 11 has no
-# flag for fp16, the types must be built into a copy of model.onnx (python -m modelopt.onnx.autocast).
+# flag for fp16, the types must be built into a copy of model.onnx (interestflow-trainer half).
 name: "behaviour_encoder"
 backend: "onnxruntime"
 max_batch_size: $batch

@@ -106,6 +106,11 @@ def top10_agreement(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(np.mean(shared) / ours.shape[1])
 
 
+def tolerance() -> dict[str, float]:
+    """What ``require_parity`` lets pass, as the manifest has it."""
+    return {"vectors": VECTOR_TOLERANCE, "scores": SCORE_TOLERANCE, "top10": MIN_TOP10_AGREEMENT}
+
+
 def require_parity(found: Disagreement, what: str) -> Disagreement:
     """Pass a disagreement within tolerance.
 

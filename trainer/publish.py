@@ -1,27 +1,29 @@
-"""Writing a model version: all files first, then one rename per model, so that no server ever sees half of one.
+"""Writing a model version under the next free number, and retiring the oldest ones.
 
-A version is refused unless its parity was measured within tolerance and it fits the size that a git repository bears.
+A version is refused if it is too large for a git repository, or if it can't stand beside those that are there.
 """
 
 import json
-import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.features import HISTORY_FEATURES, USER_FEATURES, WINDOW_HALF_LIVES_DAYS
+from stream.model.repository import versions
+from trainer.card import CARD, card
 from trainer.contract import BUCKETS, DIMENSIONS, ENCODER, HEAD, MAX_TOKENS
+from trainer.draft import Draft
 from trainer.errors import ExportError
 from trainer.interests import LabelSet
-from trainer.model_config import encoder_configs, head_configs, require_valid
+from trainer.model_config import SERVED_VERSIONS, encoder_configs, head_configs, require_valid
 
-#: Both models with all their files.
+#: Both models of a version with all their files.
 MAX_BYTES: Final = 25_000_000
 #: The half-life that the interest update states: how fast a score fades without new behaviour.
 HALF_LIFE_DAYS: Final = 28
@@ -33,7 +35,6 @@ _SERVING: Final = Path(__file__).with_name("triton_model.py")
 class Version:
     """What a published version consists of, apart from what is fixed."""
 
-    number: int
     encoder_onnx: Path
     head_onnx: Path
     tokenizer: Path
@@ -41,23 +42,95 @@ class Version:
     labels: LabelSet
     #: [L, D] unit rows.
     interest_vectors: NDArray[np.float32]
-    #: Sections of both manifests: data, recipe, parity, evaluation.
+    #: Sections of both manifests: data, recipe, parity, evaluation, gates.
     record: Mapping[str, Any]
     #: Section of the head's manifest.
     ad_response: Mapping[str, Any]
 
 
-def publish(repository: Path, version: Version) -> dict[str, int]:
-    """Write both models of a version; bytes by file.
+class Published(NamedTuple):
+    """What a publication changed."""
+
+    number: int
+    sizes: dict[str, int]
+    """Bytes by file below the repository."""
+    removed: tuple[int, ...]
+    """Versions retired for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Which versions stay.
+
+    Args:
+        keep: So many of the newest, the new one among them; at least what Triton serves.
+        pinned: Versions that score users now; the rollout names them (``interestflow model status``).
+    """
+
+    keep: int = SERVED_VERSIONS
+    pinned: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.keep < SERVED_VERSIONS:
+            raise ExportError(
+                f"keep {self.keep} would delete the version that a rollback goes back to: keep at least {SERVED_VERSIONS}"
+            )
+
+
+def read_manifest(repository: Path, number: int | None = None) -> dict[str, Any]:
+    """The head's manifest of a version, the newest one if no number is given.
 
     Raises:
-        ExportError: If all files together are larger than ``MAX_BYTES``.
+        ExportError: If there is no such version.
     """
-    encoder_version = sha256(version.encoder_onnx.read_bytes()).hexdigest()[:16]
+    there = _numbers(repository, HEAD)
+    if not there or (number is not None and number not in there):
+        raise ExportError(
+            f"{repository / HEAD} has no version {number or ''}: it has {there or 'none'}; name one of them, or make "
+            "one with `make model`"
+        )
+    path = repository / HEAD / str(number or there[-1]) / "manifest.json"
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
+def newest_manifest(repository: Path) -> dict[str, Any] | None:
+    """The head's manifest of the newest version, None if nothing is published there."""
+    return read_manifest(repository) if _numbers(repository, HEAD) else None
+
+
+def publish(repository: Path, version: Version, retention: Retention | None = None) -> Published:
+    """Write both models of a version under the next free number, and retire the oldest ones.
+
+    Raises:
+        ExportError: If its files together are larger than ``MAX_BYTES``, a pinned version would no longer be served,
+            its tensors are not those of the versions that are there, or somebody else publishes; nothing is changed.
+    """
+    retention = retention or Retention()
+    draft = Draft(repository)
+    with draft.alone():
+        # Of both models: an encoder without a head is left by a publication that was killed.
+        number = max((0, *_numbers(repository, ENCODER), *_numbers(repository, HEAD))) + 1
+        stays = set(sorted({*_numbers(repository, HEAD), number})[-retention.keep :])
+        _require_served(repository, number, retention.pinned)
+        manifests = _write(draft, number, version)
+        sizes = draft.sizes()
+        if sum(sizes.values()) > MAX_BYTES:
+            raise ExportError(
+                f"the version has {sum(sizes.values())} bytes, at most {MAX_BYTES} are shipped: make it smaller"
+            )
+        for model, manifest in manifests.items():
+            _require_same_tensors(repository / model, manifest, stays - {number})
+        draft.put_in_place((ENCODER, HEAD), number)
+        return Published(number, sizes, _retire(draft, repository, stays))
+
+
+def _write(draft: Draft, number: int, version: Version) -> dict[str, Mapping[str, Any]]:
+    """Write all files of both models; their manifests."""
     labels = version.labels
     shared = {
-        "version": str(version.number),
-        "encoder_version": encoder_version,
+        "version": str(number),
+        "encoder_version": sha256(version.encoder_onnx.read_bytes()).hexdigest()[:16],
         "label_set_hash": labels.hash,
         "history_features": HISTORY_FEATURES,
         "user_features": USER_FEATURES,
@@ -66,27 +139,89 @@ def publish(repository: Path, version: Version) -> dict[str, int]:
         "buckets": BUCKETS,
         **version.record,
     }
-    encoder = _Draft(repository, ENCODER, version.number)
-    encoder.copy(version.encoder_onnx, "model.onnx")
-    encoder.copy(version.tokenizer, "tokenizer.json")
-    encoder.finish({**shared, **_encoder_tensors()}, encoder_configs(version.vocabulary))
-    head = _Draft(repository, HEAD, version.number)
-    head.copy(version.head_onnx, "model.onnx")
-    head.write("labels.json", _json(labels.document(HALF_LIFE_DAYS)))
-    np.save(head.path / "interest_vectors.npy", version.interest_vectors.astype(np.float16))
-    sizes = len(labels), len(HISTORY_FEATURES), len(USER_FEATURES), len(WINDOW_HALF_LIVES_DAYS)
-    head.finish(
-        {**shared, **_head_tensors(len(labels)), "ad_response": version.ad_response}, head_configs(*sizes)
+    encoder, head = draft.version(ENCODER, number), draft.version(HEAD, number)
+    shutil.copyfile(version.encoder_onnx, encoder / "model.onnx")
+    shutil.copyfile(version.tokenizer, encoder / "tokenizer.json")
+    shutil.copyfile(version.head_onnx, head / "model.onnx")
+    (head / "labels.json").write_text(_json(labels.document(HALF_LIFE_DAYS)), encoding="utf-8")
+    np.save(head / "interest_vectors.npy", version.interest_vectors.astype(np.float16))
+    of_encoder = {**shared, **_encoder_tensors()}
+    of_head = {**shared, **_head_tensors(len(labels)), "ad_response": version.ad_response}
+    (head / CARD).write_text(card(of_head), encoding="utf-8")
+    counts = len(labels), len(HISTORY_FEATURES), len(USER_FEATURES), len(WINDOW_HALF_LIVES_DAYS)
+    _finish(draft, encoder, of_encoder, encoder_configs(version.vocabulary))
+    _finish(draft, head, of_head, head_configs(*counts))
+    return {ENCODER: of_encoder, HEAD: of_head}
+
+
+def _finish(draft: Draft, version: Path, manifest: Mapping[str, Any], configs: Mapping[str, str]) -> None:
+    """Add model.py, the configs and, last, the manifest with the hash of every file of the version."""
+    model = version.parent.name
+    shutil.copyfile(_SERVING, version / "model.py")
+    for name, text in configs.items():
+        require_valid(f"{model}/{name}", text)
+    draft.write_configs(model, configs)
+    files = {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(version.iterdir())}
+    (version / "manifest.json").write_text(
+        _json({"model": model, **manifest, "files": files}), encoding="utf-8"
     )
-    written = encoder.sizes() | head.sizes()
-    total = sum(written.values())
-    if total > MAX_BYTES:
-        encoder.discard()
-        head.discard()
-        raise ExportError(f"the version has {total} bytes, at most {MAX_BYTES} are shipped: make it smaller")
-    encoder.put_in_place()
-    head.put_in_place()
-    return written
+
+
+def _numbers(repository: Path, model: str) -> list[int]:
+    return [int(name) for name in versions(repository / model)]
+
+
+def _require_served(repository: Path, number: int, pinned: Collection[int]) -> None:
+    """Pass if Triton, which serves the newest versions, goes on serving every pinned one."""
+    there = _numbers(repository, HEAD)
+    for pin in sorted(pinned):
+        if pin not in there:
+            raise ExportError(
+                f"version {pin} is pinned, but {repository / HEAD} has {there}: see `interestflow model status`"
+            )
+    served = sorted({*there, number})[-SERVED_VERSIONS:]
+    lost = sorted(set(pinned) - set(served))
+    if lost:
+        raise ExportError(
+            f"version {lost[0]} scores users, but beside version {number} Triton would serve only versions {served}: "
+            "promote a newer one or roll the trial back first (`interestflow model status`)"
+        )
+
+
+def _require_same_tensors(model: Path, manifest: Mapping[str, Any], beside: set[int]) -> None:
+    """Pass if the version has the tensors of those that stay: one config.pbtxt holds for all."""
+    for number in sorted(beside & {int(name) for name in versions(model)}):
+        there = json.loads((model / str(number) / "manifest.json").read_text(encoding="utf-8"))
+        for side in ("inputs", "outputs"):
+            if there[side] != manifest[side]:
+                raise ExportError(
+                    f"{model.name} has other {side} than version {number}, and config.pbtxt holds for both: "
+                    f"{manifest[side]} beside {there[side]}; publish into a repository of its own (--out), with a "
+                    "Triton and workers of its own"
+                )
+
+
+def _retire(draft: Draft, repository: Path, stays: Collection[int]) -> tuple[int, ...]:
+    """Remove the heads that don't stay, then the encoders that no head calls."""
+    removed = [number for number in _numbers(repository, HEAD) if number not in stays]
+    for number in removed:
+        draft.remove(HEAD, number)
+    encoders = {
+        _encoder_version(repository, ENCODER, number): number for number in _numbers(repository, ENCODER)
+    }
+    # A head calls the newest encoder of its encoder_version.
+    called = {
+        encoders.get(_encoder_version(repository, HEAD, number)) for number in _numbers(repository, HEAD)
+    }
+    for number in _numbers(repository, ENCODER):
+        if number not in called and number not in stays:
+            draft.remove(ENCODER, number)
+    return tuple(removed)
+
+
+def _encoder_version(repository: Path, model: str, number: int) -> str:
+    manifest = json.loads((repository / model / str(number) / "manifest.json").read_text(encoding="utf-8"))
+    return str(manifest["encoder_version"])
 
 
 def _encoder_tensors() -> dict[str, Any]:
@@ -113,57 +248,3 @@ def _head_tensors(labels: int) -> dict[str, Any]:
 
 def _json(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-
-class _Draft:
-    """A model directory in the making, beside its place."""
-
-    def __init__(self, repository: Path, model: str, number: int) -> None:
-        self.model = model
-        self.number = number
-        self._target = repository / model
-        # Outside the repository directory's own names: Triton takes every directory in it for a model.
-        self._root = repository.absolute().parent / f".{repository.name}-{model}-{os.getpid()}"
-        shutil.rmtree(self._root, ignore_errors=True)
-        self.path = self._root / str(number)
-        self.path.mkdir(parents=True)
-
-    def copy(self, source: Path, name: str) -> None:
-        shutil.copyfile(source, self.path / name)
-
-    def write(self, name: str, text: str) -> None:
-        path = self._root / name if "pbtxt" in name else self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-    def finish(self, manifest: Mapping[str, Any], configs: Mapping[str, str]) -> None:
-        """Add model.py, the configs and, last, the manifest with the hash of every file of the version."""
-        self.copy(_SERVING, "model.py")
-        for name, text in configs.items():
-            require_valid(f"{self.model}/{name}", text)
-            self.write(name, text)
-        files = {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(self.path.iterdir())}
-        self.write("manifest.json", _json({"model": self.model, **manifest, "files": files}))
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes by file."""
-        return {
-            f"{self.model}/{path.relative_to(self._root)}": path.stat().st_size
-            for path in sorted(self._root.rglob("*"))
-            if path.is_file()
-        }
-
-    def discard(self) -> None:
-        shutil.rmtree(self._root)
-
-    def put_in_place(self) -> None:
-        """Move the version in by one rename; the same number is replaced, others stay."""
-        (self._target / "configs").mkdir(parents=True, exist_ok=True)
-        version = self._target / str(self.number)
-        retired = self._root / "retired"
-        if version.exists():
-            version.rename(retired)
-        self.path.rename(version)
-        for name in ("config.pbtxt", "configs/gpu.pbtxt"):
-            (self._root / name).replace(self._target / name)
-        shutil.rmtree(self._root)

@@ -1,6 +1,7 @@
 """The recorded recipe: everything that decides what a model version becomes, in one frozen object."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, Final
@@ -23,6 +24,14 @@ _PACKAGES: Final = (
 )
 
 
+#: Gates that the shipped recipe is known to fail, and why it is published nevertheless.
+_SHORTFALLS: Final = {
+    "ece-all": "calibration drifts from the validation to the test month; .0056 was measured",
+    "gbdt-ndcg10-all": "gradient boosting ranks repeated purchases better; -.0053 was measured",
+    "gbdt-ndcg10-all-interval": "the interval of the same difference ends at -.0014",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Seeds, lengths and sizes of a run."""
@@ -31,6 +40,7 @@ class Recipe:
     head: HeadRecipe = field(default_factory=HeadRecipe)
     boosting: BoostingRecipe = field(default_factory=BoostingRecipe)
     threads: int = 1
+    shortfalls: Mapping[str, str] = field(default_factory=lambda: _SHORTFALLS)
 
     def document(self) -> dict[str, Any]:
         """What the manifest says of it."""

@@ -1,5 +1,6 @@
 """The last stage: a version is served by a real Triton in a trial repository, and published if that says the same."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,48 +8,57 @@ from typing import Any
 
 from trainer.contract import ENCODER, HEAD
 from trainer.encoder import base_directory, load_tokenizer
+from trainer.errors import TrainerError
+from trainer.gates import judge, require
 from trainer.parity import (
-    MIN_TOP10_AGREEMENT,
-    SCORE_TOLERANCE,
-    VECTOR_TOLERANCE,
     Disagreement,
     OnnxModel,
     compare,
     onnx_encoder,
     onnx_head,
     require_parity,
+    tolerance,
 )
 from trainer.probe import Probe, make_probe, worst
-from trainer.publish import Version, publish
+from trainer.publish import Retention, Version, newest_manifest, publish
 from trainer.recipe import Recipe
 from trainer.served import ServedModels, served
 from trainer.workspace import Workspace
 
 
 def publish_version(
-    work: Workspace, out: Path, stub_python: Path, recipe: Recipe, number: int = 1
+    work: Workspace,
+    out: Path,
+    stub_python: Path,
+    recipe: Recipe,
+    forced: Mapping[str, str],
+    retention: Retention | None = None,
 ) -> dict[str, Any]:
-    """Publish what the stages made, after a real Triton has served it; sizes and parity.
+    """Publish what the stages made, after a real Triton has served it; number, sizes, gates and parity.
 
     Raises:
+        TrainerError: If it was not evaluated as it is now.
+        GateError: If it is below a gate that is not forced; nothing is written then.
         ParityError: If Triton says something else than ONNX Runtime; nothing is written then.
+        ExportError: See ``publish``.
     """
     samples, base = work.samples(), base_directory()
     tokenizer = load_tokenizer(base)
-    parity = {
-        "pytorch_onnx": work.json("export"),
-        "tolerance": {"vectors": VECTOR_TOLERANCE, "scores": SCORE_TOLERANCE, "top10": MIN_TOP10_AGREEMENT},
-    }
-    evaluation = work.json("evaluate")
-    trained = work.json("train")
+    evaluation = _evaluation(work)
+    verdict = require(judge(evaluation, newest_manifest(out)), forced)
+    parity: dict[str, Any] = {"pytorch_onnx": work.json("export"), "tolerance": tolerance()}
     record = {
         "data": samples.data,
-        "recipe": {**recipe.document(), "calendar": samples.calendar.document(), "figures": trained},
+        "recipe": {
+            **recipe.document(),
+            "calendar": samples.calendar.document(),
+            "figures": work.json("train"),
+        },
         "parity": parity,
         "evaluation": evaluation,
+        "gates": verdict.document(),
     }
     version = Version(
-        number=number,
         encoder_onnx=work.encoder_onnx,
         head_onnx=work.head_onnx,
         tokenizer=base / "tokenizer.json",
@@ -61,18 +71,45 @@ def publish_version(
     with TemporaryDirectory(dir=work.directory) as trial:
         publish(Path(trial) / "models", version)
         probe = make_probe(samples, work.vectors(), tokenizer)
-        parity.update(triton_parity(work, Path(trial) / "models", stub_python, probe))
-    written = publish(out, version)
-    return {"bytes": written, "total_bytes": sum(written.values()), "parity": parity}
+        onnx = {ENCODER: onnx_encoder(work.encoder_onnx), HEAD: onnx_head(work.head_onnx)}
+        parity.update(triton_parity(onnx, Path(trial) / "models", stub_python, probe))
+    published = publish(out, version, retention)
+    return {
+        "repository": str(out),
+        "version": published.number,
+        "removed": list(published.removed),
+        "bytes": published.sizes,
+        "total_bytes": sum(published.sizes.values()),
+        "gates": verdict.document(),
+        "parity": parity,
+    }
 
 
-def triton_parity(work: Workspace, repository: Path, stub_python: Path, probe: Probe) -> dict[str, Any]:
+def _evaluation(work: Workspace) -> dict[str, Any]:
+    """The evaluation of the exported files, not of earlier ones."""
+    evaluation = work.json("evaluate")
+    if evaluation.get("onnx_sha256") != work.onnx_sha256():
+        raise TrainerError(
+            f"the evaluation in {work.directory} is of other ONNX files than those there; run "
+            f"`interestflow-trainer evaluate --work {work.directory}` again"
+        )
+    return evaluation
+
+
+def triton_parity(
+    onnx: Mapping[str, OnnxModel], repository: Path, stub_python: Path, probe: Probe
+) -> dict[str, Any]:
     """How far a real Triton is from ONNX Runtime: gated in fp32, reported with the engine of this machine.
+
+    Args:
+        onnx: The models of the newest version, by name.
+        repository: What Triton serves; it answers with the newest version.
+        stub_python: Interpreter of Triton's stub.
+        probe: What both are asked.
 
     Raises:
         ParityError: If fp32 differs.
     """
-    onnx = {ENCODER: onnx_encoder(work.encoder_onnx), HEAD: onnx_head(work.head_onnx)}
     with served(repository, stub_python, engine="fp32") as triton:
         exact = _asked(triton, onnx, probe)
     for name, gap in exact.items():
@@ -85,7 +122,7 @@ def triton_parity(work: Workspace, repository: Path, stub_python: Path, probe: P
     }
 
 
-def _asked(triton: ServedModels, onnx: dict[str, OnnxModel], probe: Probe) -> dict[str, Disagreement]:
+def _asked(triton: ServedModels, onnx: Mapping[str, OnnxModel], probe: Probe) -> dict[str, Disagreement]:
     requests = {ENCODER: probe.encoder, HEAD: probe.head}
     return {
         name: worst([compare(onnx[name].run(inputs), triton.run(name, inputs)) for inputs in requests[name]])

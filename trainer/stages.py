@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from tokenizers import Tokenizer
 
+from stream.model.repository import load_bundle
 from trainer.ads import fit_response, response_rows
 from trainer.baselines import Boosting, BoostingRecipe, counters
 from trainer.contract import ENCODER, ENCODER_INPUTS, HEAD
@@ -36,6 +37,7 @@ from trainer.parity import (
 from trainer.probe import make_probe, worst
 from trainer.progress import Progress
 from trainer.rows import Split, SplitReader, TextVectors
+from trainer.samples import Samples
 from trainer.tables import Matrix
 from trainer.workspace import Workspace
 
@@ -114,11 +116,23 @@ def evaluate(
     return report(test, scores), intent_report(test, answers.intent)
 
 
+def evaluation_protocol(samples: Samples) -> dict[str, Any]:
+    """What two evaluations must share for their figures to be of the same households and questions."""
+    return {
+        "samples": samples.data["sha256"],
+        "cutoffs": [samples.calendar.test.isoformat()],
+        "labels": samples.labels.hash,
+    }
+
+
 def _models(work: Workspace, repository: Path | None) -> tuple[OnnxModel, OnnxModel]:
-    """Encoder and head of the run, or of a repository's version 1."""
+    """Encoder and head of the run, or of a repository's newest version."""
     if repository is None:
         return onnx_encoder(work.encoder_onnx), onnx_head(work.head_onnx)
-    paths = [repository / model / "1" / "model.onnx" for model in (ENCODER, HEAD)]
+    bundle = load_bundle(repository)
+    paths = [
+        repository / model.name / model.version / "model.onnx" for model in (bundle.encoder, bundle.head)
+    ]
     return onnx_encoder(paths[0]), onnx_head(paths[1])
 
 

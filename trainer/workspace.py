@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,18 @@ class Workspace:
         self._require(self.directory / f"{name}.json", name)
         document: dict[str, Any] = json.loads((self.directory / f"{name}.json").read_text(encoding="utf-8"))
         return document
+
+    def onnx_sha256(self) -> dict[str, str]:
+        """Hashes of both exported models, by file name.
+
+        Raises:
+            TrainerError: If they are not exported yet.
+        """
+        for path in (self.encoder_onnx, self.head_onnx):
+            self._require(path, "export")
+        return {
+            path.name: sha256(path.read_bytes()).hexdigest() for path in (self.encoder_onnx, self.head_onnx)
+        }
 
     def _require(self, path: Path, stage: str) -> None:
         if not path.exists():

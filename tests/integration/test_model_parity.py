@@ -4,6 +4,7 @@
 engine and server against it at once.
 """
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -191,8 +192,8 @@ def test_triton_says_what_onnx_runtime_says(models: ServedModels, bundle: ModelB
     from trainer.parity import compare, onnx_encoder, onnx_head, require_parity  # noqa: PLC0415 - needs it
 
     texts, users = tokens(bundle, ["milk", "cat food, pets"]), shoppers(bundle.labels, 16)
-    encoder = onnx_encoder(REPOSITORY / ENCODER / "1" / "model.onnx")
-    head = onnx_head(REPOSITORY / HEAD / "1" / "model.onnx")
+    encoder = onnx_encoder(REPOSITORY / ENCODER / bundle.encoder.version / "model.onnx")
+    head = onnx_head(REPOSITORY / HEAD / bundle.head.version / "model.onnx")
 
     require_parity(compare(encoder.run(texts), models.run(ENCODER, texts)), "ONNX and Triton encoder")
     require_parity(compare(head.run(users), models.run(HEAD, users)), "ONNX and Triton head")
@@ -208,3 +209,35 @@ def test_the_default_engine_stays_close_to_what_was_measured(
 
     # bf16 where the CPU has it; two names of one meaning are about 0.8 alike.
     assert cosines.min() > 0.999
+
+
+@pytest.mark.trainer
+def test_the_shipped_version_is_held_against_onnx_runtime_by_one_command(
+    stub_python: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="needs the trainer extra (torch, onnxruntime)")
+    from typer.testing import CliRunner  # noqa: PLC0415 - only here
+
+    from trainer.cli import app  # noqa: PLC0415 - needs it
+
+    figures = tmp_path / "parity.json"
+
+    told = CliRunner().invoke(
+        app,
+        [
+            "parity",
+            "--repository",
+            str(REPOSITORY),
+            "--stub-python",
+            str(stub_python),
+            "--json",
+            str(figures),
+        ],
+    )
+
+    assert told.exit_code == 0, told.output
+    found = json.loads(figures.read_text())
+    assert found["version"] == load_bundle(REPOSITORY).head.version
+    assert found["onnx_triton"][HEAD]["top10_agreement"] == 1.0
+    assert found["onnx_triton"][ENCODER]["vectors"] <= found["tolerance"]["vectors"]
+    assert "| onnx_triton | interest_head |" in told.output

@@ -1,0 +1,164 @@
+"""What a version must reach to be published: the bars of the evaluation, and not to be worse than its predecessor.
+
+The predecessor's figures are those of its manifest. They are compared only if both were evaluated on the same data,
+cutoffs and labels; then they are of the same households. Whoever publishes below a gate names it and says why, and the
+manifest keeps both.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from trainer.errors import GateError
+
+Figures = Mapping[str, Any]
+
+#: Candidates that the bars speak of.
+VARIANTS: Final = ("all", "novel8", "never")
+#: Expected calibration error over all candidates.
+MAX_ECE: Final = 0.005
+#: A difference from gradient boosting, or from the predecessor, that is not worth a refusal: NDCG and AUC points.
+TOLERANCE: Final = 0.002
+_RANKING: Final = {"ndcg10": "model_minus_gbdt_ci", "macro_auc": "model_minus_gbdt_auc_ci"}
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One figure and its bound."""
+
+    name: str
+    figure: float
+    #: At most, for a calibration error; at least, for a difference.
+    bound: float
+    says: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the figure keeps the bound; a figure that is no number does not."""
+        return self.figure <= self.bound if self.name.startswith("ece") else self.figure >= self.bound
+
+    @property
+    def sentence(self) -> str:
+        """What is measured, the figure and the bound."""
+        side = "at most" if self.name.startswith("ece") else "at least"
+        return f"{self.name}: {self.says} is {self.figure:+.4f}, {side} {self.bound:+.4f} is asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All gates of a version."""
+
+    gates: tuple[Gate, ...]
+    #: The version that was compared with, or why none was.
+    predecessor: str
+    #: Reasons by the name of the failed gate that they override.
+    forced: Mapping[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        return {
+            "gates": [{**asdict(gate), "passed": gate.passed} for gate in self.gates],
+            "predecessor": self.predecessor,
+            "forced": dict(self.forced),
+        }
+
+
+def judge(evaluation: Figures, predecessor: Figures | None) -> Verdict:
+    """The gates of an evaluation, with those against a predecessor if the two can be compared.
+
+    Args:
+        evaluation: Sections ``variants`` and ``protocol``.
+        predecessor: The manifest of the newest version that is published; None if there is none.
+
+    Raises:
+        GateError: If a figure that a gate needs is missing.
+    """
+    variants = evaluation["variants"]
+    gates = list(_bars(variants))
+    if predecessor is None:
+        return Verdict(tuple(gates), "there is none")
+    number, earlier = predecessor["version"], predecessor.get("evaluation", {})
+    if not earlier.get("protocol"):
+        return Verdict(
+            tuple(gates), f"version {number} was not compared: it does not say how it was evaluated"
+        )
+    for name, ours in evaluation["protocol"].items():
+        theirs = earlier["protocol"].get(name)
+        if theirs != ours:
+            why = f"version {number} was not compared: it was evaluated with other {name} ({theirs}, not {ours})"
+            return Verdict(tuple(gates), why)
+    gates += _against(variants, earlier["variants"], number)
+    return Verdict(tuple(gates), f"version {number} was compared")
+
+
+def require(verdict: Verdict, forced: Mapping[str, str]) -> Verdict:
+    """Pass a version whose every failed gate is overridden by name; with the reasons that were needed.
+
+    Raises:
+        GateError: If a gate fails that is not named, or a name is no gate's.
+    """
+    names = [gate.name for gate in verdict.gates]
+    unknown = sorted(set(forced) - set(names))
+    if unknown:
+        raise GateError(f"there is no gate {', '.join(unknown)}: name one of {', '.join(names)}")
+    failed = [gate for gate in verdict.gates if not gate.passed]
+    open_ones = [gate for gate in failed if gate.name not in forced]
+    if open_ones:
+        flags = " ".join(f'--force {gate.name}="WHY"' for gate in open_ones)
+        told = "; ".join(gate.sentence for gate in open_ones)
+        raise GateError(
+            f"this version is not published: {told}. Train and evaluate again, or publish it nevertheless and say "
+            f"why, which its manifest keeps: {flags}"
+        )
+    return Verdict(verdict.gates, verdict.predecessor, {gate.name: forced[gate.name] for gate in failed})
+
+
+def parse_forced(given: Sequence[str]) -> dict[str, str]:
+    """Reasons by gate of ``GATE=WHY`` arguments.
+
+    Raises:
+        GateError: If one has no name or no reason.
+    """
+    forced = {}
+    for argument in given:
+        name, _, why = argument.partition("=")
+        if not name or not why.strip():
+            raise GateError(f'--force {argument} has no reason: write --force {name or "GATE"}="WHY"')
+        forced[name] = why.strip()
+    return forced
+
+
+def _bars(variants: Figures) -> Iterator[Gate]:
+    yield Gate("ece-all", _figure(variants, "all", "model", "ece"), MAX_ECE, "the calibration error")
+    for variant in VARIANTS:
+        for measure, interval in _RANKING.items():
+            what = f"{measure} minus that of gradient boosting"
+            gap = _figure(variants, variant, "model", measure) - _figure(variants, variant, "gbdt", measure)
+            yield Gate(f"gbdt-{measure}-{variant}", gap, -TOLERANCE, what)
+            upper = _figure(variants, variant, interval, 1)
+            yield Gate(f"gbdt-{measure}-{variant}-interval", upper, 0.0, f"the upper end of {what}")
+
+
+def _against(ours: Figures, theirs: Figures, number: str) -> Iterator[Gate]:
+    for variant in VARIANTS:
+        for measure in _RANKING:
+            gap = _figure(ours, variant, "model", measure) - _figure(theirs, variant, "model", measure)
+            yield Gate(
+                f"predecessor-{measure}-{variant}",
+                gap,
+                -TOLERANCE,
+                f"{measure} minus that of version {number}",
+            )
+
+
+def _figure(variants: Figures, *path: str | int) -> float:
+    found: Any = variants
+    try:
+        for step in path:
+            found = found[step]
+        return float(found)
+    except (KeyError, IndexError, TypeError) as error:
+        raise GateError(
+            f"the evaluation has no figure {'.'.join(map(str, path))}, which a gate needs: "
+            "run `interestflow-trainer evaluate` again"
+        ) from error
