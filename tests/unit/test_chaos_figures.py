@@ -54,7 +54,8 @@ def test_a_soak_with_too_much_noise_says_that_it_can_not_tell() -> None:
 
 
 def test_a_table_that_grows_beyond_its_cap_is_told() -> None:
-    assert judged(soaked(0.0, 0.1, users=301.0)) == ["301 users are held, 300 may be"]
+    assert judged(soaked(0.0, 0.1, users=320.0)) == []
+    assert judged(soaked(0.0, 0.1, users=321.0)) == ["321 users are held, 300 may be, and 20 for a moment"]
 
 
 def test_guests_come_once_and_regulars_again() -> None:
