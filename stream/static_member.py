@@ -115,6 +115,20 @@ class StaticMemberThread(driver.AIOKafkaConsumerThread):
             self._seat = Seat(self.app.conf.id, generation_id, member_id, instance_id)
         await super().on_partitions_assigned(set(assigned), generation_id)
 
+    async def seek_inside(self, partition: TP, offset: int) -> None:
+        """As ``seek``, but in this thread: it drops what was fetched, which may be given out at that moment.
+
+        A seek from another thread could end the worker, or be undone by the records that it should bring back.
+
+        Raises:
+            IllegalStateError: If the partition is not assigned any more.
+        """
+
+        async def seek() -> None:
+            self.seek(partition, offset)
+
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(seek(), self.thread_loop))
+
     def _lease(self) -> Lease:
         app: Any = self.app  # a stream.app.StreamApp
         lease: Lease = app.hooks.lease

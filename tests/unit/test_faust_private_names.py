@@ -16,6 +16,7 @@ from typing import Any
 import aiokafka
 import faust
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
@@ -239,6 +240,14 @@ def test_recovery_reads_the_log_end_through_the_name_that_the_embedded_broker_re
     assert "self.call_thread(self._highwaters, partitions)" in source(
         driver.AIOKafkaConsumerThread.highwaters
     )
+
+
+def test_faust_seeks_from_the_main_thread_what_the_consumers_thread_is_giving_out() -> None:
+    """If this fails it may hand seeks over: see stream/static_member.py."""
+    assert "self._thread.seek(partition, offset)" in source(ThreadDelegateConsumer._seek)
+    assert "self._ensure_consumer().seek(partition, offset)" in source(driver.AIOKafkaConsumerThread.seek)
+    assert "del self._records[tp]" in source(Fetcher.seek_to)
+    assert in_order(source(Fetcher.fetched_records), ".getall(max_records)", "del self._records[tp]")
 
 
 def test_aiokafka_refuses_to_seek_a_partition_that_is_not_assigned() -> None:

@@ -1,11 +1,15 @@
 """Whether another worker has our static id: what the broker is asked, and what its answers mean."""
 
+import asyncio
+import threading
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, IllegalStateError
+from faust.types import TP
 
-from stream.static_member import Seat, SeatTakenError, StaticHeartbeat, is_taken
+from stream.static_member import Seat, SeatTakenError, StaticHeartbeat, StaticMemberThread, is_taken
 
 SEAT = Seat("interestflow", 7, "member-1", "worker-0")
 
@@ -59,3 +63,46 @@ def test_the_error_says_whose_seat_and_what_to_do() -> None:
         "lost, it goes on at the committed offsets; give each worker its own INTERESTFLOW_KAFKA__GROUP_INSTANCE_ID (by "
         "default the host's name), and start this one again with it"
     )
+
+
+class SeekingThread(StaticMemberThread):
+    """Notes in which thread it seeks."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.thread_loop = loop
+        self.seeks: list[tuple[int, TP, int]] = []
+
+    def seek(self, partition: TP, offset: int) -> None:
+        if offset < 0:
+            raise IllegalStateError(f"No current assignment for partition {partition}")
+        self.seeks.append((threading.get_ident(), partition, offset))
+
+
+@pytest.fixture
+def fetching() -> Iterator[tuple[SeekingThread, int]]:
+    """A consumer whose loop runs in a thread of its own, and that thread's number."""
+    loop = asyncio.new_event_loop()
+    runner = threading.Thread(target=loop.run_forever)
+    runner.start()
+    assert runner.ident is not None
+    yield SeekingThread(loop), runner.ident
+    loop.call_soon_threadsafe(loop.stop)
+    runner.join()
+    loop.close()
+
+
+async def test_a_seek_is_made_in_the_thread_that_gives_out_what_was_fetched(
+    fetching: tuple[SeekingThread, int],
+) -> None:
+    consumer, ident = fetching
+
+    await consumer.seek_inside(TP("behaviour.click", 1), 7)
+
+    assert consumer.seeks == [(ident, TP("behaviour.click", 1), 7)]
+
+
+async def test_a_seek_of_a_partition_that_went_fails_as_ever(fetching: tuple[SeekingThread, int]) -> None:
+    consumer, _ = fetching
+
+    with pytest.raises(IllegalStateError, match="No current assignment"):
+        await consumer.seek_inside(TP("behaviour.click", 1), -1)

@@ -75,6 +75,9 @@ class BrokerThread(Service):
         self.seeks.append((tp, offset))
         self.positions[tp] = offset
 
+    async def seek_inside(self, tp: TP, offset: int) -> None:
+        self.seek(tp, offset)
+
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         for tp, offset in partitions.items():
             self.positions[tp] = offset
