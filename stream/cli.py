@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from stream.acls import acl_script, worker_rules
+from stream.archive.command import RecordOptions, record_events
 from stream.changelog_loss import accept_loss
 from stream.clock import SystemClock
 from stream.contracts import write_contracts
@@ -28,6 +29,7 @@ from stream.errors import (
     RejectionError,
     TransientError,
 )
+from stream.events import BEHAVIOUR_TOPICS
 from stream.kafka_client import client_kwargs, settings_topics
 from stream.logs import configure_logs
 from stream.model_cli import model
@@ -127,6 +129,26 @@ def replay(  # noqa: PLR0913, PLR0917 - as demo
     """Send real shopping behaviour of 2017 to the Kafka of the settings, at its own pace."""
     recording = Recording(users, speed, day(start), last_day(until), history_days)
     run_replay(ReplayOptions(recording, seconds, campaigns, summary), load_settings())
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option(help="Directory of the archive; one that is there is gone on with.")],
+    topic: Annotated[list[str] | None, typer.Option(help="Only this one; repeatable.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Only what was written before: 90m, 24h, 7d ago, or a time in UTC.")
+    ] = None,
+    max_events: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    name: Annotated[
+        str, typer.Option(help="Names the data in a model's manifest.")
+    ] = RecordOptions._field_defaults["name"],
+) -> None:
+    """Keep the behaviour topics up to their present ends as an event archive, which models are trained on."""
+    topics_asked = tuple(topic) if topic else BEHAVIOUR_TOPICS
+    options = RecordOptions(out, topics_asked, until, max_events, name)
+    described = _run(record_events(options, load_settings(), SystemClock()))
+    rejected = "".join(f", {count} rejected as {reason}" for reason, count in described.rejects.items())
+    typer.echo(f"{out} holds {described.events} events{rejected}")
 
 
 @app.command()

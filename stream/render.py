@@ -4,7 +4,7 @@ This exists once: the trainer and the worker call the same functions.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from stream.events import BehaviourEvent, Item
@@ -83,12 +83,18 @@ def render_item(item: Item, interest_level: int) -> Rendered:
 def _render(key: _ItemKey, interest_level: int) -> Rendered:
     name, brand, *categories = key
     text = render_names(name, brand, categories)
-    named = [category for category in categories[:interest_level] if category and category.strip()]
+    interest = interest_category(categories, interest_level)
     return Rendered(
         text,
         text_hash(text) if text else NOTHING,
-        category_hash(named[-1]) if named else NOTHING,
+        category_hash(interest) if interest else NOTHING,
     )
+
+
+def interest_category(categories: Sequence[str | None], interest_level: int) -> str:
+    """The one of an item's categories that is its interest: the deepest given one down to a level; empty if none is."""
+    named = [category for category in categories[:interest_level] if category and category.strip()]
+    return named[-1] if named else ""
 
 
 def render_event(event: BehaviourEvent, interest_level: int) -> list[Rendered]:

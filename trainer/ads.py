@@ -4,7 +4,7 @@ Redeeming is stronger and rarer than a click: the weights order creatives, they 
 types B and C only, because every recipient got all their coupons.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -16,7 +16,6 @@ from sklearn.metrics import average_precision_score
 from stream.ads.campaign import Creative
 from stream.ads.response import RESPONSE_FEATURES, CreativeArrays, ResponseModel, response_features
 from stream.ads.snapshot import InterestRows, creative_text, interest_weights
-from stream.replay.complete_journey import campaigns
 from trainer.dates import AD_TEST, seconds
 from trainer.evaluate import ask_head
 from trainer.head_inputs import Inputs, pooled_windows
@@ -28,6 +27,8 @@ from trainer.tables import Matrix
 Encode = Callable[[Sequence[str]], Matrix]
 
 _RIDGE: Final = 1.0
+#: One response in a hundred at even odds of interest, of the order of what advertisers see.
+_ASSUMED_BIAS: Final = -4.6
 #: Signs of interest: their weights are not let below zero.
 _NEVER_AGAINST: Final = ("interest_logit", "similarity", "log_clicks")
 
@@ -54,15 +55,24 @@ def response_rows(
         text_vectors: Of the samples' texts, for the windows.
     """
     interests = InterestRows(samples.labels.row_by_category, names)
-    arrays = _creatives(interests, encode)
+    arrays = _creatives(samples.campaigns, interests, encode)
     parts = [_mailing_rows(samples.mailing(cid), arrays[cid], head, text_vectors) for cid in samples.mailed]
     return ResponseRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def assumed_response() -> dict[str, Any]:
+    """The section ``ad_response`` of data that has no mailings: creatives in the order of interest alone.
+
+    Nothing of it is measured; until impressions are recorded it keeps bids comparable between creatives.
+    """
+    weights = [float(name == "interest_logit") for name in RESPONSE_FEATURES]
+    return {**ResponseModel(weights, _ASSUMED_BIAS).manifest_section(), "metrics": {"fit_rows": 0}}
 
 
 def fit_response(samples: Samples, rows: ResponseRows) -> dict[str, Any]:
     """The manifest's section ``ad_response``, with how well it does on later campaigns."""
     held_out = samples.held_out[rows.household]
-    fitted = ~rows.is_test & ~held_out
+    fitted = ~rows.is_test & samples.fitted[rows.household]
     mean, scale = rows.features[fitted].mean(axis=0), rows.features[fitted].std(axis=0) + 1e-6
     slopes, offset = _bounded_logistic((rows.features[fitted] - mean) / scale, rows.redeemed[fitted])
     # The scaling goes into the weights: the worker has raw features.
@@ -105,10 +115,12 @@ def _bounded_logistic(
     return found.x[:-1], float(found.x[-1])
 
 
-def _creatives(interests: InterestRows, encode: Encode) -> dict[str, CreativeArrays]:
+def _creatives(
+    campaigns: Sequence[Mapping[str, Any]], interests: InterestRows, encode: Encode
+) -> dict[str, CreativeArrays]:
     """The creatives of every campaign as the worker's snapshot has them."""
     found = {}
-    for campaign in campaigns():
+    for campaign in campaigns:
         creatives = [
             Creative(
                 crid=creative["crid"],

@@ -12,6 +12,14 @@ from typing import Any, Final
 from trainer.dates import HORIZON_DAYS, TABLE_AGE_DAYS, seconds
 from trainer.errors import TrainerError
 
+#: Before the first fit cutoff: frozen tables that are as old as a served version's, and a week for them to know of.
+_LEAST_HISTORY_DAYS: Final = TABLE_AGE_DAYS + 7
+#: With the labels of one fit cutoff, of validation and of test.
+LEAST_DAYS: Final = _LEAST_HISTORY_DAYS + 3 * HORIZON_DAYS
+_MOST_TESTS: Final = 6
+#: Half of a year's shoppers have enough history then.
+_MOST_HISTORY_DAYS: Final = 126
+
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
@@ -91,10 +99,33 @@ class Calendar:
         return ", ".join(day.isoformat() for day in days)
 
 
-#: Earlier fit cutoffs have less history than half of the year's shoppers need. Six test cutoffs, because one can't tell
-#: a difference of .005; the last one's labels end with the year's last whole day.
-COMPLETE_JOURNEY: Final = Calendar(
-    first_fit=date(2017, 5, 7),
-    validation=date(2017, 10, 1),
-    tests=tuple(date(2017, 10, 29) + timedelta(weeks=week) for week in range(6)),
-)
+def calendar_of(first: date, last: date) -> Calendar:
+    """The calendar of a data set, by whole weeks from its first purchase on.
+
+    The last labels end with the last whole week. Up to six weekly test cutoffs, one more per four weeks that there are beyond
+    the least, because one cutoff can't tell a small difference. Fit cutoffs begin when half of the days up to the last of
+    them are history, after 18 weeks at most.
+
+    Args:
+        first: Day of the first purchase, UTC.
+        last: Day of the last one, which need not be whole.
+
+    Raises:
+        TrainerError: If there is too little data; says how much more is needed.
+    """
+    days = (last - first).days // 7 * 7
+    if days < LEAST_DAYS:
+        raise TrainerError(
+            f"purchases from {first} to {last} are {days} days of whole weeks, and {LEAST_DAYS} are needed ({_LEAST_HISTORY_DAYS} of "
+            f"history and 28 each of fitted labels, validation and test): {LEAST_DAYS - days} days are missing"
+        )
+    horizon = timedelta(days=HORIZON_DAYS)
+    more_tests = min((days - LEAST_DAYS) // 28, _MOST_TESTS - 1)
+    first_test = first + timedelta(days=days - 7 * more_tests) - horizon
+    last_fit = first_test - 2 * horizon
+    half = -((first - last_fit).days // 14) * 7  # whole weeks, rounded up
+    return Calendar(
+        first_fit=first + timedelta(days=min(max(half, _LEAST_HISTORY_DAYS), _MOST_HISTORY_DAYS)),
+        validation=first_test - horizon,
+        tests=tuple(first_test + timedelta(weeks=week) for week in range(more_tests + 1)),
+    )

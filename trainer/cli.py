@@ -20,30 +20,31 @@ from stream.errors import FatalError
 from stream.model.repository import load_bundle
 from trainer.card import card as model_card
 from trainer.card import parity_table
+from trainer.errors import TrainerError
 from trainer.evaluate import markdown, put_table
+from trainer.events.cli import events
 from trainer.gates import parse_forced
 from trainer.half import ENGINE_SCRIPT, HALF, HALF_TOLERANCE, engine_script, require_close, save_half
+from trainer.learning_curve import learning_curve
 from trainer.model_config import SERVED_VERSIONS
 from trainer.progress import shown
 from trainer.publish import Retention, read_manifest
 from trainer.published_parity import half_parity, onnx_file, published_parity
 from trainer.recipe import Recipe
-from trainer.record import write_samples
 from trainer.release import publish_version
+from trainer.samples_command import WORK, ArchiveOption, WorkOption, make_samples, samples
 from trainer.stages import ad_response, evaluation_protocol
 from trainer.stages import evaluate as evaluate_stage
 from trainer.stages import export as export_stage
 from trainer.train import train_encoder, train_head
 from trainer.workspace import Workspace, make_repeatable, write_json
 
-#: Recorded events up to the end of the test labels; only the bar needs it.
-_EVENTS = 215_000
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(events, name="events")
+app.add_typer(samples, name="samples")
 _CONSOLE = Console(stderr=True)
 _CLOCK = SystemClock()
 
-_Work = Annotated[Path, typer.Option(help="Where stages leave their results; some 0.6 GB.")]
 _Json = Annotated[Path | None, typer.Option("--json", help="Write the figures there.")]
 _Out = Annotated[Path, typer.Option(help="The Triton model repository to publish into.")]
 _Stub = Annotated[
@@ -63,32 +64,28 @@ _Pinned = Annotated[
 _Force = Annotated[
     list[str] | None, typer.Option(metavar="GATE=WHY", help="Publish although this gate is failed; recorded.")
 ]
-_WORK = Path("data/trainer")
+_Quick = Annotated[
+    bool, typer.Option("--quick", help="See in minutes that everything runs; far too short for a good model.")
+]
 _OUT = Path("triton_models")
 _STUB = stub_python(os.environ)
 
 
 @app.command()
-def samples(work: _Work = _WORK, json: _Json = None) -> None:
-    """Fold the recorded events and write what was known of each household at each cutoff."""
-    _tell(_samples(Workspace(work)), json)
-
-
-@app.command()
-def train(work: _Work = _WORK, json: _Json = None) -> None:
+def train(work: WorkOption = WORK, quick: _Quick = False, json: _Json = None) -> None:
     """Fine-tune the encoder and train the head."""
-    _tell(_train(Workspace(work), Recipe()), json)
+    _tell(_train(Workspace(work), _recipe(quick=quick)), json)
 
 
 @app.command()
-def export(work: _Work = _WORK, json: _Json = None) -> None:
+def export(work: WorkOption = WORK, json: _Json = None) -> None:
     """Write both ONNX files, hold them against PyTorch and fit the ad response."""
     _tell(_export(Workspace(work), Recipe()), json)
 
 
 @app.command()
 def evaluate(
-    work: _Work = _WORK,
+    work: WorkOption = WORK,
     json: _Json = None,
     repository: Annotated[
         Path | None, typer.Option(help="Evaluate the published version there, not the run's own.")
@@ -97,29 +94,49 @@ def evaluate(
     live: Annotated[
         bool, typer.Option("--live", help="Add gradient boosting with live counts of all users.")
     ] = False,
+    quick: _Quick = False,
 ) -> None:
     """Rank the held-out households' test month with the head and its baselines."""
-    found = _evaluate(Workspace(work), Recipe(), repository=repository, live=live)
+    found = _evaluate(Workspace(work), _recipe(quick=quick), repository=repository, live=live)
     if page is not None:
         given = " ".join(["interestflow-trainer", "evaluate", *_flags(repository, live=live)])
         put_table(page, markdown(found["variants"], found["intent"], given))
     _tell(found["variants"], json)
 
 
+@app.command("learning-curve")
+def learning_curve_command(
+    work: WorkOption = WORK,
+    shares: Annotated[str, typer.Option(help="Percentages of the users to learn from.")] = "5,10,25,50,100",
+    quick: _Quick = False,
+    json: _Json = None,
+) -> None:
+    """Train on growing shares of the users, and judge on the held-out ones of the validation month."""
+    try:
+        percentages = [float(share) for share in shares.split(",")]
+    except ValueError as error:
+        raise TrainerError(f"{shares!r} is no list of percentages: write them as 5,10,25") from error
+    with shown(_CONSOLE) as progress:
+        curve = learning_curve(Workspace(work), percentages, _recipe(quick=quick), progress)
+    _tell({"curve": curve}, json)
+
+
 @app.command()
 def publish(  # noqa: PLR0913 - one argument per option
     *,
-    work: _Work = _WORK,
+    work: WorkOption = WORK,
     out: _Out = _OUT,
     stub: _Stub = _STUB,
     keep: _Keep = SERVED_VERSIONS,
     pinned: _Pinned = None,
     force: _Force = None,
+    quick: _Quick = False,
     json: _Json = None,
 ) -> None:
     """Serve the version with a real Triton, and publish it if that says the same and no gate is failed."""
-    retention = Retention(keep, frozenset(pinned or ()))
-    found = publish_version(Workspace(work), out, stub, Recipe(), parse_forced(force or []), retention)
+    retention, recipe = Retention(keep, frozenset(pinned or ())), _recipe(quick=quick)
+    forced = {**(recipe.shortfalls if quick else {}), **parse_forced(force or [])}
+    found = publish_version(Workspace(work), out, stub, recipe, forced, retention)
     _tell(found, json)
     _say(found)
 
@@ -170,11 +187,17 @@ def card(
 
 
 @app.command()
-def make(work: _Work = _WORK, out: _Out = _OUT, stub: _Stub = _STUB, json: _Json = None) -> None:
+def make(
+    work: WorkOption = WORK,
+    archive: ArchiveOption = None,
+    out: _Out = _OUT,
+    stub: _Stub = _STUB,
+    json: _Json = None,
+) -> None:
     """Every stage, from the data to the published version; about 15 minutes on one core."""
     workspace, recipe = Workspace(work), Recipe()
     began = _CLOCK.monotonic_seconds()
-    _samples(workspace)
+    make_samples(workspace, archive)
     figures: dict[str, Any] = {"train": _train(workspace, recipe), "export": _export(workspace, recipe)}
     figures["evaluate"] = _evaluate(workspace, recipe, repository=None, live=False)
     figures["publish"] = publish_version(workspace, out, stub, recipe, recipe.shortfalls)
@@ -201,10 +224,8 @@ def _quieten() -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
 
 
-def _samples(work: Workspace) -> dict[str, Any]:
-    with shown(_CONSOLE) as progress:
-        made = write_samples(work.samples_directory, progress("fold events", _EVENTS))
-    return {"households": len(made.households), "interests": len(made.labels), "texts": len(made.texts)}
+def _recipe(*, quick: bool) -> Recipe:
+    return Recipe.quick() if quick else Recipe()
 
 
 def _train(work: Workspace, recipe: Recipe) -> dict[str, Any]:

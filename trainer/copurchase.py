@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from trainer.dates import DAY_SECONDS, seconds
+from trainer.dates import DAY_SECONDS
 from trainer.samples import Samples
 
 _WINDOW_SECONDS: Final = 28 * DAY_SECONDS
@@ -43,12 +43,9 @@ class Lesson:
 
 def make_lesson(samples: Samples, seed: int) -> Lesson:
     """The co-purchase lesson of the fit households."""
-    purchases = samples.purchases()
-    known = ~samples.held_out[purchases.household] & (
-        purchases.at_seconds < seconds(samples.calendar.validation)
-    )
-    household, text = purchases.household[known], purchases.text[known]
-    window = (purchases.at_seconds[known] - purchases.at_seconds[0]) // _WINDOW_SECONDS
+    purchases = samples.fit_purchases(samples.calendar.validation)
+    household, text = purchases.household, purchases.text
+    window = (purchases.at_seconds - purchases.at_seconds[0]) // _WINDOW_SECONDS
     count = len(samples.texts)
     teacher = _teacher(household, text, window, count)
     bought = np.bincount(text, minlength=count).astype(np.float64)
@@ -70,8 +67,13 @@ def make_lesson(samples: Samples, seed: int) -> Lesson:
     )
 
 
-def agreement(lesson: Lesson, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
-    """Correlation of the encoder's similarities with the teacher's, from ``rows`` to all texts bought often."""
+def agreement(lesson: Lesson, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> float | None:
+    """Correlation of the encoder's similarities with the teacher's, from ``rows`` to all texts bought often.
+
+    None if there are no such rows, in a shop of few products.
+    """
+    if not len(rows):
+        return None
     pool = np.concatenate([lesson.fit, lesson.unseen])
     ours = vectors[rows] @ vectors[pool].T
     theirs = lesson.teacher[rows] @ lesson.teacher[pool].T
@@ -96,9 +98,10 @@ def _teacher(
     total = pairs.sum(axis=1) + 1e-6
     expected = np.outer(total + _TEXT_PRIOR, total + _TEXT_PRIOR) / total.sum() + _PAIR_PRIOR
     pmi = np.log((pairs + _PAIR_PRIOR) / expected).clip(0.0)
-    # A fixed start vector: the default is random.
-    left, values, _ = svds(pmi, k=_TEACHER_DIMENSIONS, v0=np.ones(count, dtype=pmi.dtype))
-    return _unit(left * np.sqrt(values))
+    # A fixed start vector: the default is random. A small shop has fewer texts than dimensions.
+    left, values, _ = svds(pmi, k=min(_TEACHER_DIMENSIONS, count - 1), v0=np.ones(count, dtype=pmi.dtype))
+    missing = _TEACHER_DIMENSIONS - len(values)
+    return _unit(np.pad(left * np.sqrt(values.clip(0.0)), ((0, 0), (missing, 0))))
 
 
 def _name_vectors(

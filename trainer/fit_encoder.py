@@ -50,9 +50,10 @@ def fit_encoder(
     share = lesson.weights[lesson.fit] / lesson.weights[lesson.fit].sum()
     teacher = torch.from_numpy(lesson.teacher)
     losses: list[float] = []
+    batch = min(recipe.batch, int((share > 0.0).sum()))
     encoder.train()
     for _ in range(recipe.steps):
-        rows = draw.choice(lesson.fit, recipe.batch, replace=False, p=share)
+        rows = draw.choice(lesson.fit, batch, replace=False, p=share)
         vectors = encoder(*tokenize(tokenizer, [lesson.texts[row] for row in rows]))
         loss = _disagreement(vectors, teacher[rows], recipe)
         optimizer.zero_grad()

@@ -128,6 +128,13 @@ def parse_forced(given: Sequence[str]) -> dict[str, str]:
     return forced
 
 
+def bar_names() -> list[str]:
+    """Names of the gates that do not ask for a predecessor."""
+    nothing = {"model": {"ndcg10": 0, "macro_auc": 0, "ece": 0}, "gbdt": {"ndcg10": 0, "macro_auc": 0}}
+    intervals = dict.fromkeys(_RANKING.values(), (0, 0))
+    return [gate.name for gate in _bars({variant: {**nothing, **intervals} for variant in VARIANTS})]
+
+
 def _bars(variants: Figures) -> Iterator[Gate]:
     yield Gate("ece-all", _figure(variants, "all", "model", "ece"), MAX_ECE, "the calibration error")
     for variant in VARIANTS:

@@ -119,10 +119,10 @@ def read_inputs(
     *,
     held_out: bool,
 ) -> Inputs:
-    """The inputs of the held-out households, or of the others, that were seen before a cutoff."""
+    """The inputs of the held-out households, or of those to learn from, that were seen before a cutoff."""
     everyone = samples.snapshot(day)
     seen = everyone.user[:, _FIRST_SEEN] > 0
-    households = np.flatnonzero(seen & (samples.held_out == held_out))
+    households = np.flatnonzero(seen & (samples.held_out if held_out else samples.fitted))
     snapshot = everyone.of(households)
     candidates = masks(purchases, day, samples.shape)
     bought, intent = outcomes(purchases, day, samples.shape)

@@ -22,7 +22,7 @@ Named = Mapping[str, NDArray[Any]]
 
 
 class Probe(NamedTuple):
-    """Requests to the encoder, of one bucket each, and to the head."""
+    """Requests to the encoder, of one bucket each, and to the head; fewer of a shop with few texts or users."""
 
     encoder: list[Named]
     head: list[Named]
@@ -31,15 +31,15 @@ class Probe(NamedTuple):
 def make_probe(samples: Samples, vectors: TextVectors, tokenizer: Tokenizer) -> Probe:
     """Texts in every bucket, and held-out users at the validation cutoff."""
     inputs = SplitReader(samples, vectors).read(samples.calendar.validation, held_out=True).inputs
-    starts = range(0, _ROWS, _REQUEST_ROWS)
     encoder: list[Named] = []
-    for start in starts:
+    for start in range(0, min(_ROWS, len(samples.texts)), _REQUEST_ROWS):
         ids, mask = tokenize(tokenizer, samples.texts[start : start + _REQUEST_ROWS])
         bucket = BUCKETS[start // _REQUEST_ROWS % len(BUCKETS)]
         width = max(bucket, ids.shape[1])
         padded = [np.pad(part.numpy(), ((0, 0), (0, width - part.shape[1]))) for part in (ids, mask)]
         encoder.append(dict(zip(ENCODER_INPUTS, padded, strict=True)))
-    head: list[Named] = [head_batch(inputs, slice(start, start + _REQUEST_ROWS)) for start in starts]
+    users = range(0, min(_ROWS, len(inputs.households)), _REQUEST_ROWS)
+    head: list[Named] = [head_batch(inputs, slice(start, start + _REQUEST_ROWS)) for start in users]
     return Probe(encoder, head)
 
 

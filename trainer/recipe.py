@@ -4,12 +4,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from trainer.baselines import BoostingRecipe
 from trainer.dates import TABLE_AGE_DAYS
 from trainer.fit_encoder import EncoderRecipe
 from trainer.fit_head import HeadRecipe
+from trainer.gates import bar_names
 
 _PACKAGES: Final = (
     "torch",
@@ -41,6 +42,16 @@ class Recipe:
     boosting: BoostingRecipe = field(default_factory=BoostingRecipe)
     threads: int = 1
     shortfalls: Mapping[str, str] = field(default_factory=lambda: _SHORTFALLS)
+
+    @classmethod
+    def quick(cls) -> Self:
+        """To see in minutes that everything runs; far too short for a good model."""
+        return cls(
+            encoder=EncoderRecipe(steps=6, batch=32, warmup_steps=2),
+            head=HeadRecipe(epochs=1),
+            boosting=BoostingRecipe(rounds=20),
+            shortfalls=dict.fromkeys(bar_names(), "a trial run that was never meant to score anybody"),
+        )
 
     def document(self) -> dict[str, Any]:
         """What the manifest says of it."""

@@ -51,7 +51,7 @@ class SplitReader:
         self._vectors = vectors
         self._live = live
         self._purchases = samples.purchases()
-        self._departments = department_of(self._purchases, samples.texts, len(samples.labels))
+        self._departments = department_of(samples.catalogue(), samples.texts, len(samples.labels))
 
     def read(self, day: date, *, held_out: bool) -> Split:
         """One split."""
@@ -61,7 +61,8 @@ class SplitReader:
 
     def tables(self, day: date) -> Tables:
         """The frozen tables as of a day."""
-        return freeze_tables(self._purchases, ~self._samples.held_out, self._departments, day)
+        known = self._samples.fit_purchases(day)
+        return freeze_tables(known, self._samples.fitted, self._departments, day)
 
     def read_fit_without_purchases(self, splits: Sequence[Split], seed: int) -> list[Split]:
         """A quarter of the splits' households again, half of what they bought shown as weights alone."""

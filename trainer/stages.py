@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from stream.model.repository import load_bundle
-from trainer.ads import fit_response, response_rows
+from trainer.ads import assumed_response, fit_response, response_rows
 from trainer.baselines import Boosting, BoostingRecipe, counters
 from trainer.contract import ENCODER, ENCODER_INPUTS, HEAD
 from trainer.encoder import base_directory, load_encoder, load_tokenizer, tokenize
@@ -66,8 +66,10 @@ def export(work: Workspace, recipe: HeadRecipe) -> dict[str, Any]:
 
 
 def ad_response(work: Workspace, repository: Path | None = None) -> dict[str, Any]:
-    """The manifest's section ``ad_response``."""
+    """The manifest's section ``ad_response``; an assumption if the data has no mailings."""
     samples, vectors = work.samples(), work.vectors()
+    if not samples.mailed:
+        return assumed_response()
     encoder, head = _models(work, repository)
     tokenizer = load_tokenizer(base_directory())
 

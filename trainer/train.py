@@ -82,7 +82,7 @@ def train_head(work: Workspace, recipe: HeadRecipe, progress: Progress) -> dict[
     validation = reader.read(calendar.validation, held_out=False)
     _calibrate(head, validation)
     work.save_head(head, tables)
-    return {"rows": len(rows.user), "mix": head.mix.tolist(), "validation": _measure(head, validation)}
+    return {"rows": len(rows.user), "mix": head.mix.tolist(), "validation": measure_head(head, validation)}
 
 
 def _calibrate(head: InterestHead, validation: Split) -> None:
@@ -95,7 +95,8 @@ def _calibrate(head: InterestHead, validation: Split) -> None:
     fit_line(head.intent_curve, intent, validation.inputs.intent[active])
 
 
-def _measure(head: InterestHead, validation: Split) -> dict[str, Any]:
+def measure_head(head: InterestHead, validation: Split) -> dict[str, Any]:
+    """Figures of the head, not yet exported, in each variant."""
     with torch.no_grad():
         scores = torch.sigmoid(head.score_curve(predict(head, validation.derived))).numpy()
     return {

@@ -20,11 +20,21 @@ from trainer.tables import Tables
 
 
 class Workspace:
-    """The files of one run below one directory."""
+    """The files of one run below one directory.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: Made when something is written.
+        samples_directory: Where the samples lie if they are another run's.
+        fit_share: Learn from this share of the households only (``trainer.samples``).
+    """
+
+    def __init__(
+        self, directory: Path, samples_directory: Path | None = None, fit_share: float = 1.0
+    ) -> None:
         self.directory = directory
-        self.samples_directory = directory / "samples"
+        self.journey_archive = directory / "events"
+        self.samples_directory = samples_directory or directory / "samples"
+        self._fit_share = fit_share
         self.encoder_weights = directory / "encoder.safetensors"
         self.encoder_onnx = directory / "encoder.onnx"
         self.head_onnx = directory / "head.onnx"
@@ -39,7 +49,7 @@ class Workspace:
             TrainerError: If there are none yet.
         """
         self._require(self.samples_directory / "samples.json", "samples")
-        return Samples(self.samples_directory)
+        return Samples(self.samples_directory, self._fit_share)
 
     def save_vectors(self, vectors: TextVectors) -> None:
         """Keep the text and name vectors of the trained encoder."""

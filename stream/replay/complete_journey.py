@@ -14,7 +14,6 @@ purchase that is still to come.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date
-from hashlib import sha256
 from heapq import merge
 from itertools import pairwise
 from operator import attrgetter
@@ -144,11 +143,6 @@ def household_ids() -> list[int]:
     column = read_table("transactions", ["household_id"]).column(0).to_numpy()
     ids: list[int] = np.unique(column).tolist()
     return ids
-
-
-def is_held_out(household_id: int) -> bool:
-    """Whether a household is kept from training and tuning: SHA-256 of its decimal number starts with 0 to 4."""
-    return sha256(str(household_id).encode()).hexdigest()[0] in "01234"
 
 
 def _purchases(lines: PurchaseLines, texts: dict[int, ItemTexts]) -> Iterator[TimedEvent]:

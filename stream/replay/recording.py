@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime, time
 from typing import Final
 
 from stream.errors import ConfigurationError
-from stream.replay.complete_journey import household_ids, is_held_out, items_by_category, load_events
+from stream.held_out import is_held_out
+from stream.replay.complete_journey import household_ids, items_by_category, load_events
 from stream.replay.generated import BrowsePolicy, with_browsing
 from stream.replay.pace import Pace
 from stream.replay.timed import TimedEvent
@@ -80,7 +81,7 @@ class Recording:
 
 def chosen_households(most: int) -> list[int]:
     """The first so many households: those that the model never saw in training come first, each part by number."""
-    return sorted(household_ids(), key=lambda household: (not is_held_out(household), household))[:most]
+    return sorted(household_ids(), key=lambda household: (not is_held_out(str(household)), household))[:most]
 
 
 def history_and_rest(

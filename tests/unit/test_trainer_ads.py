@@ -3,8 +3,8 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
-from stream.ads.response import RESPONSE_FEATURES
-from trainer.ads import _bounded_logistic
+from stream.ads.response import RESPONSE_FEATURES, ResponseModel
+from trainer.ads import _bounded_logistic, assumed_response
 
 pytestmark = pytest.mark.trainer
 
@@ -30,3 +30,15 @@ def test_a_sign_of_interest_never_counts_against_a_creative() -> None:
     weights, _ = _bounded_logistic(features, outcomes)
 
     assert weights[similarity] == 0.0
+
+
+def test_without_mailings_creatives_are_ordered_by_interest_alone() -> None:
+    response = ResponseModel.from_manifest({"ad_response": assumed_response()})
+    features = np.zeros((3, len(RESPONSE_FEATURES)), dtype=np.float32)
+    features[:, RESPONSE_FEATURES.index("interest_logit")] = [-2.0, 0.0, 1.0]
+    features[:, RESPONSE_FEATURES.index("log_impressions")] = [9.0, 5.0, 0.0]
+
+    probability = response.predict(features)
+
+    assert probability[1] == pytest.approx(0.01, abs=1e-4)
+    assert np.all(np.diff(probability) > 0)

@@ -1,5 +1,6 @@
 """What is asked of a run before its version is published; parity with a real Triton is measured elsewhere."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 import trainer.release
 from stream.model.repository import load_bundle
-from trainer.calendar import COMPLETE_JOURNEY
+from trainer.calendar import calendar_of
 from trainer.errors import GateError, TrainerError
 from trainer.interests import LabelSet
 from trainer.publish import read_manifest
@@ -28,7 +29,7 @@ class TwoLabels:
 
     data = {"name": "made up", "sha256": "5a" * 32}  # noqa: RUF012 - as the class it stands for has it
     labels = LabelSet(["cheese", "soft drinks"])
-    calendar = COMPLETE_JOURNEY
+    calendar = calendar_of(date(2025, 1, 1), date(2026, 1, 1))
 
 
 def evaluation(work: Workspace, ece: float) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from trainer.calendar import COMPLETE_JOURNEY, Calendar
+from trainer.calendar import Calendar, calendar_of
 from trainer.dates import seconds
 from trainer.errors import TrainerError
 from trainer.interests import LabelSet, slug
 from trainer.samples import Purchases, bought_between, outcomes
 
 DAY = 86_400
+#: Its last purchase is after the last midnight of the year.
+COMPLETE_JOURNEY = calendar_of(date(2017, 1, 1), date(2018, 1, 1))
 VALIDATION = date(2017, 10, 1)
 
 
@@ -24,6 +26,12 @@ def test_the_labels_of_the_last_fit_cutoff_end_where_validation_begins() -> None
     assert (
         COMPLETE_JOURNEY.fit_cutoffs()[-1] + timedelta(days=28) == VALIDATION == COMPLETE_JOURNEY.validation
     )
+
+
+def test_the_calendar_of_the_complete_journey_stays_what_figures_were_published_for() -> None:
+    tests = tuple(date(2017, 10, 29) + timedelta(weeks=week) for week in range(6))
+
+    assert Calendar(first_fit=date(2017, 5, 7), validation=VALIDATION, tests=tests) == COMPLETE_JOURNEY
 
 
 def test_fit_cutoffs_are_weekly_and_before_validation_and_test() -> None:
@@ -104,5 +112,5 @@ def test_a_slug_keeps_letters_and_digits() -> None:
 
 
 def test_two_categories_with_one_id_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="interest ids repeat: soft-drinks"):
+    with pytest.raises(TrainerError, match="interest ids repeat: soft-drinks"):
         LabelSet(["soft drinks", "soft-drinks"])

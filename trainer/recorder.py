@@ -1,0 +1,146 @@
+"""Records folded as a worker folds them: every user's state while the time goes by, and what was bought in all.
+
+Features know what had been *received* at a moment. Purchases, of which the labels are made, count by the time at which they
+*occurred*, also those that came too late for a worker to fold.
+"""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.control import pass_gate
+from stream.decode import Decoded, decode_event
+from stream.errors import RejectionError
+from stream.events import BehaviourEvent, Outcome
+from stream.features import history_features, user_features
+from stream.fold import Received, fold_event
+from stream.privacy import PrivacyRules
+from stream.received import received_from
+from stream.record import InputRecord
+from stream.render import render_event
+from stream.state import UserState
+from stream.window import WindowPolicy
+from trainer.interests import LabelSet
+from trainer.samples import Purchases, Snapshot
+
+#: A purchase that came beyond the grace is no feature, but it was made.
+_BOUGHT: Final = frozenset({Outcome.ACCEPTED, Outcome.LATE})
+
+
+class Folded(NamedTuple):
+    """An event that was read, with the row of its user."""
+
+    event: BehaviourEvent
+    place: int
+
+
+class Recorder:
+    """Holds every user's state while the events come in.
+
+    Args:
+        labels: The interests.
+        users: Every user's id, in row order.
+        end_ms: Purchases count until then, UTC ms.
+    """
+
+    def __init__(self, labels: LabelSet, users: Sequence[str], end_ms: int) -> None:
+        self.labels = labels
+        self._end_ms = end_ms
+        self.text_rows: dict[str, int] = {}
+        self._places = {user: place for place, user in enumerate(users)}
+        self._policy = WindowPolicy(interest_level=labels.level)
+        self._privacy = PrivacyRules()
+        self._states = [UserState() for _ in users]
+        self._texts: dict[int, str] = {}
+        self._baskets: dict[tuple[int, str], int] = {}
+        #: Six numbers a line: user, basket, interest, text, second of the purchase, second of its arrival.
+        self._lines = array("q")
+        self._bought: set[tuple[int, int]] = set()
+        self._folded = 0
+
+    def fold(self, record: InputRecord) -> Folded | None:
+        """Fold one record; None if it says nothing (a bot's, or one that can't be decoded).
+
+        Records must come in the order of their timestamps.
+        """
+        try:
+            decoded = decode_event(record.value, record.timestamp)
+        except RejectionError:
+            return None
+        event = decoded.event
+        if event.is_bot:
+            return None  # as in FOLD: nothing is learnt from it
+        place = self._places[event.user_id]
+        # One source, numbered as the records come: offsets only tell replays apart, and an archive has none.
+        self._folded += 1
+        received = received_from(0, record, decoded)._replace(offset=self._folded)
+        outcome = self._fold(place, decoded, received)
+        # FOLD tells repeats within the grace apart, not beyond it.
+        is_told = outcome in _BOUGHT and decoded.occurred_at_ms < self._end_ms
+        if event.event_type == "purchase" and is_told and (place, received.event_hash) not in self._bought:
+            self._bought.add((place, received.event_hash))
+            self._count(decoded, place, received)
+        return Folded(event, place)
+
+    def purchases(self) -> tuple[Purchases, NDArray[np.int64]]:
+        """All that was bought so far, in the order of purchase, and when (UTC epoch) each line was received."""
+        columns = np.frombuffer(self._lines, dtype=np.int64).reshape(-1, 6)
+        columns = columns[np.argsort(columns[:, 4], kind="stable")].T
+        household, basket, interest, text = (column.astype(np.int32) for column in columns[:4])
+        return Purchases(household, basket, interest, text, columns[4].copy()), columns[5].copy()
+
+    def read(self, now_ms: int) -> Snapshot:
+        """All users at this moment."""
+        states, size = self._states, self._policy.size
+        rows, labels = self.labels.row_by_category, len(self.labels)
+        texts = np.full((len(states), size), -1, dtype=np.int32)
+        kinds = np.zeros((len(states), size), dtype=np.uint8)
+        occurred = np.zeros((len(states), size), dtype=np.int64)
+        for place, state in enumerate(states):
+            length = len(state.window)
+            texts[place, :length] = self._text_rows(state.window.texts)
+            kinds[place, :length] = state.window.kinds
+            occurred[place, :length] = state.window.occurred
+        return Snapshot(
+            history=np.stack(
+                [history_features(state, rows, labels, now_ms).astype(np.float16) for state in states]
+            ),
+            user=np.stack([user_features(state, now_ms) for state in states]),
+            window_texts=texts,
+            window_kinds=kinds,
+            window_occurred=occurred,
+            impressions=np.array([state.exposures.impressions for state in states], dtype=np.int32),
+            clicks=np.array([state.exposures.clicks for state in states], dtype=np.int32),
+        )
+
+    def _fold(self, place: int, decoded: Decoded, received: Received) -> str:
+        gated = pass_gate(self._states[place], decoded, received, self._privacy)
+        if gated.state is not None:
+            self._states[place] = gated.state
+        if gated.outcome is not None:
+            return gated.outcome
+        try:
+            return fold_event(self._states[place], gated.decoded, received, self._policy, self._texts)
+        except RejectionError:
+            return Outcome.REJECTED  # its id came before with another body; the first counts
+
+    def _count(self, decoded: Decoded, place: int, received: Received) -> None:
+        event = decoded.event
+        order = event.transaction_id or received.event_id.decode(errors="replace")
+        basket = self._baskets.setdefault((place, order), len(self._baskets))
+        times = decoded.occurred_at_ms // 1000, received.record_ms // 1000
+        for text, text_hash, category in render_event(event, self._policy.interest_level):
+            if text_hash:
+                row = self.text_rows.setdefault(text, len(self.text_rows))
+                interest = self.labels.row_by_category.get(category, -1)
+                self._lines.extend((place, basket, interest, row, *times))
+
+    def _text_rows(self, hashes: Iterable[int]) -> list[int]:
+        # A text of a behaviour that is no purchase gets its row when it is first seen in a window.
+        return [
+            self.text_rows.setdefault(text, len(self.text_rows))
+            for text in map(self._texts.__getitem__, hashes)
+        ]

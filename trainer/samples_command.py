@@ -1,0 +1,118 @@
+"""``interestflow-trainer samples``: samples of an event archive, and whether they say what a worker would have seen."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from stream.archive.description import InterestChoice, is_finished, read_description
+from trainer.events.journey import JOURNEY_EVENTS, archive_journey
+from trainer.progress import Progress, shown
+from trainer.record import plan_samples, write_samples
+from trainer.sample_check import CheckSize, check_samples
+from trainer.workspace import Workspace, write_json
+
+samples = typer.Typer()
+_CONSOLE: Final = Console(stderr=True)
+_NOTHING_SAID: Final[Mapping[str, int]] = {}
+
+WorkOption = Annotated[Path, typer.Option("--work", help="Where stages leave their results; some 0.6 GB.")]
+ArchiveOption = Annotated[
+    Path | None,
+    typer.Option("--events", help="Event archive; without it the Complete Journey, written if need be."),
+]
+_InterestLevel = Annotated[
+    int | None,
+    typer.Option(min=1, max=5, help="Which of an item's categories is the interest; else the archive's."),
+]
+_MinBuyers = Annotated[
+    int | None, typer.Option(min=1, help="An interest needs so many buyers; else the archive's number.")
+]
+_Json = Annotated[Path | None, typer.Option("--json", help="Write the figures there.")]
+WORK: Final = Path("data/trainer")
+
+
+@samples.callback(invoke_without_command=True)
+def samples_command(
+    context: typer.Context,
+    work: WorkOption = WORK,
+    archive: ArchiveOption = None,
+    interest_level: _InterestLevel = None,
+    min_buyers: _MinBuyers = None,
+    json: _Json = None,
+) -> None:
+    """Fold the events of an archive and write what was known of each user at each cutoff."""
+    if context.invoked_subcommand is None:
+        _tell(make_samples(Workspace(work), archive, _said(interest_level, min_buyers)), json)
+
+
+@samples.command("check")
+def check_command(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    work: WorkOption = WORK,
+    archive: ArchiveOption = None,
+    interest_level: _InterestLevel = None,
+    min_buyers: _MinBuyers = None,
+    moments: Annotated[int, typer.Option(min=1, help="Drawn moments to compare at.")] = CheckSize().moments,
+    users: Annotated[int, typer.Option(min=1, help="Drawn users at each.")] = CheckSize().users,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = CheckSize().seed,
+    json: _Json = None,
+) -> None:
+    """Replay an archive through the sample maker and through a worker's steps, and compare; exit code 1 if they differ."""
+    with shown(_CONSOLE) as progress:
+        archive = _archive(Workspace(work), archive, progress)
+        bar = progress("replay events", read_description(archive).events)
+        choice = _choice(archive, _said(interest_level, min_buyers))
+        found = check_samples(archive, CheckSize(moments=moments, users=users, seed=seed), choice, bar)
+    _tell(found.document(), json)
+    if found.mismatches:
+        raise typer.Exit(1)
+
+
+def make_samples(
+    work: Workspace, archive: Path | None = None, said: Mapping[str, int] = _NOTHING_SAID
+) -> dict[str, Any]:
+    """The stage; figures.
+
+    Args:
+        work: Gets the samples.
+        archive: None for the Complete Journey.
+        said: What the command line says of interests.
+    """
+    with shown(_CONSOLE) as progress:
+        archive = _archive(work, archive, progress)
+        bar = progress("fold events", read_description(archive).events)
+        made = write_samples(plan_samples(archive, _choice(archive, said)), work.samples_directory, bar)
+    return {
+        "households": len(made.households),
+        "interests": len(made.labels),
+        "texts": len(made.texts),
+        "calendar": made.calendar.document(),
+    }
+
+
+def _archive(work: Workspace, given: Path | None, progress: Progress) -> Path:
+    """The archive that was named, or the Complete Journey's."""
+    if given is not None:
+        return given
+    if not is_finished(work.journey_archive):
+        archive_journey(work.journey_archive, progress("write the Complete Journey's events", JOURNEY_EVENTS))
+    return work.journey_archive
+
+
+def _said(interest_level: int | None, min_buyers: int | None) -> dict[str, int]:
+    said = {"level": interest_level, "min_buyers": min_buyers}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _choice(archive: Path, said: Mapping[str, int]) -> InterestChoice:
+    """What the archive says of interests, and the command line in its place; a list of categories is of one level."""
+    choice = read_description(archive).interests
+    return InterestChoice(**{**choice.model_dump(), "categories": (), **said}) if said else choice
+
+
+def _tell(figures: dict[str, Any], path: Path | None) -> None:
+    if path is not None:
+        write_json(path, figures)
+    Console().print_json(data=figures)
