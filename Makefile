@@ -35,6 +35,11 @@ model: .venv-trainer/.made .venv-triton/.made ## Train the model and write it in
 
 # -- check -------------------------------------------------------------------------------------------------------
 
+.PHONY: evaluate
+evaluate: .venv-trainer/.made ## Score the shipped model and its baselines, pooled over the test cutoffs; options: JSON=f EVALUATE="--live"
+	$(TRAINER) -m trainer.cli samples
+	$(TRAINER) -m trainer.cli evaluate --repository triton_models $(if $(JSON),--json $(JSON)) $(EVALUATE)
+
 .PHONY: test
 test: .venv-dev/.made .venv-triton/.made ## All tests but the trainer's; options: TESTS="tests/unit -k window"
 	$(DEV) -m pytest -m "not trainer" $(TESTS)

@@ -84,7 +84,7 @@ async def _work(settings: Settings) -> None:
 
 
 @app.command()
-def demo(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+def demo(
     seconds: Annotated[
         float | None, typer.Option(min=1, help="Length of the paced part; without it to the end.")
     ] = None,
@@ -114,7 +114,7 @@ def demo(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
 
 @app.command()
-def replay(  # noqa: PLR0913, PLR0917 - as demo
+def replay(
     seconds: Annotated[
         float | None, typer.Option(min=1, help="End after so long; without it at the end.")
     ] = None,

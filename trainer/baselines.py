@@ -9,6 +9,7 @@ from typing import Final
 
 import lightgbm
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +24,51 @@ _TIE: Final = 1e-6
 _PURCHASES: Final = HISTORY_FEATURES.index("purchases")
 _DECAYED_112D: Final = HISTORY_FEATURES.index("decayed_weight_112d")
 _RATE_28D: Final = FEATURES.index("rate_28d")
+_NEIGHBOURS: Final = FEATURES.index("neighbours")
+_EASE: Final = FEATURES.index("ease")
+#: Neighbours among items order what the household's own counts leave equal; a purchase of its own is worth more.
+_NEIGHBOUR_WEIGHT: Final = 0.1
+#: Recency, frequency, popularity and item neighbours: what a shop has without much thought.
+FEATURES_17: Final = (
+    "decayed_weight_7d",
+    "decayed_weight_28d",
+    "decayed_weight_112d",
+    "purchases",
+    "days_since_purchase",
+    "mean_gap_days",
+    "since_to_gap_ratio",
+    "decayed_orders_7d",
+    "decayed_orders_28d",
+    "decayed_orders_56d",
+    "days_since_order",
+    "purchased_categories",
+    "rate_28d",
+    "rate_84d",
+    "neighbours",
+    "ease",
+    "follows",
+)
+#: With more decays, rates of newly buying, the department and a projection. Popularity of the last 7 and 14 days, its
+#: trend and neighbours among users would need other users' state; the last five stand in their place.
+FEATURES_31: Final = (
+    *FEATURES_17,
+    "decayed_weight_14d",
+    "decayed_weight_56d",
+    "decayed_weight_224d",
+    "decayed_weight_total_56d",
+    "new_rate",
+    "first_rate",
+    "department_share",
+    "department_lift",
+    "svd",
+    "mean_rate",
+    "department_weight",
+    "bought_recently",
+    "bought_ever",
+    "days_since_first_seen",
+)
+#: Every servable feature without text.
+FEATURES_ALL: Final = FEATURES[:HISTORY_ONLY]
 _SETTINGS: Final[dict[str, object]] = {
     "objective": "binary",
     "learning_rate": 0.05,
@@ -51,26 +97,30 @@ class BoostingRecipe:
 
 
 def counters(split: Split) -> dict[str, Scores]:
-    """The models that only count, by name."""
+    """The models without a fit of their own, by name: counts, and what goes with the household's own counts."""
     history = split.inputs.history
     popularity = np.exp(split.derived[..., _RATE_28D].float().numpy())
     return {
         "popularity": popularity,
         "frequency": history[..., _PURCHASES].numpy() + _TIE * popularity,
         "recency_weighted_frequency": history[..., _DECAYED_112D].numpy() + _TIE * popularity,
+        "item_knn_own_history": torch.log1p(history[..., _DECAYED_112D]).numpy()
+        + _NEIGHBOUR_WEIGHT * split.derived[..., _NEIGHBOURS].float().numpy(),
+        "ease": split.derived[..., _EASE].float().numpy() + _TIE * popularity,
     }
 
 
 class Boosting:
-    """Gradient boosting on the servable history features: state and frozen tables, no text."""
+    """Gradient boosting on servable history features: state and frozen tables, no text."""
 
-    def __init__(self, recipe: BoostingRecipe) -> None:
+    def __init__(self, recipe: BoostingRecipe, features: Sequence[str] = FEATURES_ALL) -> None:
         self._recipe = recipe
+        self._columns = [FEATURES.index(name) for name in features]
         self._trees: lightgbm.Booster | None = None
 
     def fit(self, splits: Sequence[Split], advance: Callable[[int], None] = lambda _: None) -> None:
         """Fit on all interests of the splits; ``advance`` is told finished rounds."""
-        columns = np.concatenate([_columns(split.derived) for split in splits])
+        columns = np.concatenate([self._rows(split.derived) for split in splits])
         outcomes = np.concatenate([split.inputs.bought.numpy().reshape(-1) for split in splits])
         settings = {**_SETTINGS, "num_threads": self._recipe.threads, "seed": self._recipe.seed}
         rows = lightgbm.Dataset(columns, outcomes.astype(np.float32), params=settings)
@@ -79,9 +129,8 @@ class Boosting:
     def predict(self, derived: Tensor) -> Scores:
         """Probabilities [n, L] of derived features [n, L, F]."""
         assert self._trees is not None
-        found = self._trees.predict(_columns(derived), num_threads=self._recipe.threads)
+        found = self._trees.predict(self._rows(derived), num_threads=self._recipe.threads)
         return np.asarray(found, dtype=np.float32).reshape(derived.shape[:2])
 
-
-def _columns(derived: Tensor) -> NDArray[np.float32]:
-    return np.asarray(derived[..., :HISTORY_ONLY].flatten(0, 1).float().numpy())
+    def _rows(self, derived: Tensor) -> NDArray[np.float32]:
+        return np.asarray(derived[..., self._columns].flatten(0, 1).float().numpy())

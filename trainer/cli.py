@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +27,9 @@ from trainer.events.cli import events
 from trainer.gates import parse_forced
 from trainer.half import ENGINE_SCRIPT, HALF, HALF_TOLERANCE, engine_script, require_close, save_half
 from trainer.learning_curve import learning_curve
+from trainer.looks import LOOKS, count_look
 from trainer.model_config import SERVED_VERSIONS
+from trainer.plain.cli import app as plain
 from trainer.progress import shown
 from trainer.publish import Retention, read_manifest
 from trainer.published_parity import half_parity, onnx_file, published_parity
@@ -37,13 +40,23 @@ from trainer.stages import ad_response, evaluation_protocol
 from trainer.stages import evaluate as evaluate_stage
 from trainer.stages import export as export_stage
 from trainer.train import train_encoder, train_head
+from trainer.unsupervised.cluster_cli import clusters_app, user_vectors
 from trainer.workspace import Workspace, make_repeatable, write_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(events, name="events")
 app.add_typer(samples, name="samples")
+app.command()(user_vectors)
+app.add_typer(clusters_app, name="clusters")
+app.add_typer(plain, name="plain")
 _CONSOLE = Console(stderr=True)
 _CLOCK = SystemClock()
+
+
+class _Cutoff(StrEnum):
+    TEST = "test"
+    VALIDATION = "validation"
+
 
 _Json = Annotated[Path | None, typer.Option("--json", help="Write the figures there.")]
 _Out = Annotated[Path, typer.Option(help="The Triton model repository to publish into.")]
@@ -94,13 +107,21 @@ def evaluate(
     live: Annotated[
         bool, typer.Option("--live", help="Add gradient boosting with live counts of all users.")
     ] = False,
+    cutoff: Annotated[
+        _Cutoff,
+        typer.Option(help="Validation is the month where choices are made; test is looked at rarely."),
+    ] = _Cutoff.TEST,
     quick: _Quick = False,
 ) -> None:
-    """Rank the held-out households' test month with the head and its baselines."""
-    found = _evaluate(Workspace(work), _recipe(quick=quick), repository=repository, live=live)
+    """Rank the held-out households' test months with the head and its baselines."""
+    validation = cutoff is _Cutoff.VALIDATION
+    recipe = _recipe(quick=quick)
+    found = _evaluate(Workspace(work), recipe, repository=repository, live=live, validation=validation)
     if page is not None:
-        given = " ".join(["interestflow-trainer", "evaluate", *_flags(repository, live=live)])
+        flags = _flags(repository, live=live, validation=validation)
+        given = " ".join(["interestflow-trainer", "evaluate", *flags])
         put_table(page, markdown(found["variants"], found["intent"], given))
+    _CONSOLE.print_json(data={name: section for name, section in found.items() if name != "variants"})
     _tell(found["variants"], json)
 
 
@@ -122,7 +143,7 @@ def learning_curve_command(
 
 
 @app.command()
-def publish(  # noqa: PLR0913 - one argument per option
+def publish(
     *,
     work: WorkOption = WORK,
     out: _Out = _OUT,
@@ -246,18 +267,31 @@ def _export(work: Workspace, recipe: Recipe) -> dict[str, Any]:
     return {"pytorch_onnx": parity, "ad_response": response}
 
 
-def _evaluate(work: Workspace, recipe: Recipe, *, repository: Path | None, live: bool) -> dict[str, Any]:
+def _evaluate(
+    work: Workspace, recipe: Recipe, *, repository: Path | None, live: bool, validation: bool = False
+) -> dict[str, Any]:
     with shown(_CONSOLE) as progress:
-        found, intent = evaluate_stage(work, recipe.boosting, progress, repository=repository, live=live)
-    figures = {"variants": found, "intent": intent}
-    if repository is None:
+        found, intent = evaluate_stage(
+            work, recipe.rivals, progress, repository=repository, live=live, validation=validation
+        )
+    figures: dict[str, Any] = {"variants": found, "intent": intent}
+    if not validation:
+        flags = _flags(repository, live=live, validation=False)
+        figures["test_looks"] = count_look(
+            work.directory / LOOKS, " ".join(["interestflow-trainer evaluate", *flags])
+        )
+    if repository is None and not validation:
         told = {"protocol": evaluation_protocol(work.samples()), "onnx_sha256": work.onnx_sha256()}
         work.save_json("evaluate", {**figures, **told})
     return figures
 
 
-def _flags(repository: Path | None, *, live: bool) -> list[str]:
-    return [*(["--repository", str(repository)] if repository else []), *(["--live"] if live else [])]
+def _flags(repository: Path | None, *, live: bool, validation: bool) -> list[str]:
+    named = {"--live": live, "--cutoff validation": validation}
+    return [
+        *(["--repository", str(repository)] if repository else []),
+        *(flag for flag, given in named.items() if given),
+    ]
 
 
 def _say(published: dict[str, Any]) -> None:

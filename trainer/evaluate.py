@@ -1,7 +1,7 @@
 """The evaluation report: the shipped head beside its baselines, on households that nothing was fitted or tuned on."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,18 +12,24 @@ from numpy.typing import NDArray
 from trainer.contract import INTENT_DAYS
 from trainer.head_inputs import Inputs
 from trainer.parity import OnnxModel
-from trainer.ranking import Question, auc, auc_interval, calibration_error, measure, ndcg_interval
+from trainer.pooling import Asked, auc_interval, measure, ndcg_interval
+from trainer.ranking import Question, auc, calibration_error
 from trainer.rows import Split
 
 Scores = NDArray[np.float32]
 Report = dict[str, dict[str, Any]]
 
 MODEL: Final = "model"
+#: On every servable feature without text: the bar.
 GBDT: Final = "gbdt"
+GBDT_31: Final = "gbdt_31"
+GBDT_17: Final = "gbdt_17"
 #: The same with counts of all users up to the cutoff, which the worker doesn't have.
 GBDT_LIVE: Final = "gbdt_live"
 #: Whose scores are probabilities.
-_PROBABILITIES: Final = (MODEL, GBDT, GBDT_LIVE)
+_PROBABILITIES: Final = (MODEL, GBDT, GBDT_31, GBDT_17, GBDT_LIVE)
+#: Whom the head is held against in pairs.
+_RIVALS: Final = (GBDT, GBDT_31, GBDT_17)
 _COLUMNS: Final = ("ndcg10", "recall10", "macro_auc", "micro_auc", "ece")
 _BEGIN: Final = "<!-- table: begin -->"
 _END: Final = "<!-- table: end -->"
@@ -64,35 +70,57 @@ def questions(inputs: Inputs) -> dict[str, Question]:
     return {name: Question(bought, asked, inputs.active) for name, asked in candidates.items()}
 
 
-def report(split: Split, scores: Mapping[str, Scores]) -> Report:
-    """Figures of every model in every variant, and the intervals of the head minus gradient boosting.
+def report(splits: Sequence[Split], scores: Mapping[str, Sequence[Scores]]) -> Report:
+    """Figures of every model in every variant over all cutoffs, and the head minus gradient boosting with intervals.
 
     Args:
-        split: Held-out households at the test cutoff.
-        scores: By model name, ``model`` and ``gbdt`` among them.
+        splits: Some households at each cutoff.
+        scores: By model name and cutoff, ``model`` and ``gbdt`` among them.
     """
+    asked = [questions(split.inputs) for split in splits]
     found: Report = {}
-    for variant, question in questions(split.inputs).items():
+    for variant in asked[0]:
+        cutoffs = [
+            Asked(split.inputs.households, by_variant[variant])
+            for split, by_variant in zip(splits, asked, strict=True)
+        ]
         figures: dict[str, Any] = {
-            name: measure(given, question, probabilities=name in _PROBABILITIES)
+            name: measure(cutoffs, given, probabilities=name in _PROBABILITIES)
             for name, given in scores.items()
         }
-        pair = scores[MODEL], scores[GBDT]
-        figures["model_minus_gbdt_ci"] = ndcg_interval(*pair, question)
-        figures["model_minus_gbdt_auc_ci"] = auc_interval(*pair, question)
-        found[variant] = figures
+        found[variant] = {**figures, **_differences(figures, scores, cutoffs)}
     return found
 
 
-def intent_report(split: Split, intent: Scores) -> dict[str, dict[str, float]]:
-    """AUC, calibration error and base rate of purchase intent, over active households."""
-    happened = split.inputs.intent.numpy()[split.inputs.active]
-    said = intent[split.inputs.active]
+def _differences(
+    figures: Mapping[str, Any], scores: Mapping[str, Sequence[Scores]], cutoffs: Sequence[Asked]
+) -> dict[str, Any]:
+    """NDCG@10 and macro AUC of the head minus those of gradient boosting, points and intervals."""
+    found: dict[str, Any] = {}
+    for rival in (name for name in _RIVALS if name in scores):
+        pair, gap = (scores[MODEL], scores[rival]), f"model_minus_{rival}"
+        found[gap] = figures[MODEL]["ndcg10"] - figures[rival]["ndcg10"]
+        found[f"{gap}_ci"] = ndcg_interval(*pair, cutoffs)
+        found[f"{gap}_auc"] = figures[MODEL]["macro_auc"] - figures[rival]["macro_auc"]
+        found[f"{gap}_auc_ci"] = auc_interval(*pair, cutoffs)
+    return found
+
+
+def intent_report(splits: Sequence[Split], intent: Sequence[Scores]) -> dict[str, dict[str, float]]:
+    """AUC, calibration error and base rate of purchase intent, over active households.
+
+    The AUC is taken at each cutoff and averaged: the cutoffs are all on one weekday, but not in one season.
+    """
+    happened = [split.inputs.intent.numpy()[split.inputs.active] for split in splits]
+    said = [given[split.inputs.active] for split, given in zip(splits, intent, strict=True)]
+    together = np.concatenate(happened), np.concatenate(said)
     return {
         f"{days}d": {
-            "auc": auc(said[:, column], happened[:, column]),
-            "ece": calibration_error(said[:, column], happened[:, column], bins=5),
-            "base_rate": float(happened[:, column].mean()),
+            "auc": float(
+                np.mean([auc(s[:, column], h[:, column]) for s, h in zip(said, happened, strict=True)])
+            ),
+            "ece": calibration_error(together[1][:, column], together[0][:, column], bins=5),
+            "base_rate": float(together[0][:, column].mean()),
         }
         for column, days in enumerate(INTENT_DAYS)
     }
@@ -114,13 +142,22 @@ def markdown(found: Report, intent: Mapping[str, Mapping[str, float]], command: 
             for name, row in figures.items()
             if isinstance(row, dict)
         ]
-        ndcg, auc = figures["model_minus_gbdt_ci"], figures["model_minus_gbdt_auc_ci"]
-        lines += ["", f"model - gbdt, 95 % by household: NDCG@10 {_span(ndcg)}, macro AUC {_span(auc)}.", ""]
+        lines += ["", *_told_differences(figures), ""]
     told = [
         f"{days} AUC {row['auc']:.3f} (ECE {row['ece']:.3f}, base rate {row['base_rate']:.3f})"
         for days, row in intent.items()
     ]
     return "\n".join([*lines, f"Purchase intent, any basket within: {'; '.join(told)}.", ""])
+
+
+def _told_differences(figures: Mapping[str, Any]) -> list[str]:
+    """One sentence per rival."""
+    return [
+        f"model - {rival}, 95 % by household: NDCG@10 {_span(figures[f'model_minus_{rival}_ci'])}, "
+        f"macro AUC {_span(figures[f'model_minus_{rival}_auc_ci'])}."
+        for rival in _RIVALS
+        if f"model_minus_{rival}_ci" in figures
+    ]
 
 
 def put_table(page: Path, table: str) -> None:

@@ -1,4 +1,4 @@
-"""How good an order of interests is: NDCG@10, recall@10, AUC, calibration, and intervals by household.
+"""How good an order of interests is: NDCG@10, recall@10, AUC, calibration.
 
 Shapes: n households, L interests. Full ranking over the candidates, no sampled negatives.
 """
@@ -15,7 +15,6 @@ _DEPTH: Final = 10
 #: An interest with fewer buyers or fewer others has no AUC worth averaging.
 _MIN_EACH: Final = 10
 _BINS: Final = 15
-_PERCENTILES: Final = (2.5, 97.5)
 
 
 class Question(NamedTuple):
@@ -78,42 +77,23 @@ def calibration_error(probabilities: NDArray[np.floating[Any]], outcomes: Flags,
     return float(sum(gaps) / len(order))
 
 
-def measure(scores: Scores, question: Question, *, probabilities: bool) -> dict[str, float | None]:
-    """All figures of one model in one variant; no calibration error where scores are no probabilities."""
-    ranking = rank(scores, question)
-    asked = question.candidates & question.active[:, None]
-    outcomes = question.bought[asked]
-    return {
-        "ndcg10": float(ranking.ndcg.mean()),
-        "recall10": float(ranking.recall.mean()),
-        "macro_auc": float(np.nanmean(auc_by_interest(scores, question))),
-        "micro_auc": auc(scores[asked], outcomes),
-        "ece": calibration_error(scores[asked], outcomes) if probabilities else None,
-    }
+def drawn_auc_by_interest(
+    scores: Scores, question: Question, drawn: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """AUC of each interest that has enough buyers under each draw of households, [interests, draws].
 
-
-def ndcg_interval(
-    ours: Scores, theirs: Scores, question: Question, draws: int = 2000, seed: int = 0
-) -> list[float]:
-    """95 % interval of the mean difference in NDCG@10, households drawn with replacement."""
-    differences = rank(ours, question).ndcg - rank(theirs, question).ndcg
-    chosen = np.random.default_rng(seed).integers(0, len(differences), (draws, len(differences)))
-    return _interval(differences[chosen].mean(axis=1))
-
-
-def auc_interval(
-    ours: Scores, theirs: Scores, question: Question, draws: int = 1000, seed: int = 0
-) -> list[float]:
-    """95 % interval of the difference in macro AUC, households drawn with replacement."""
-    count = len(ours)
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=draws)
-    gaps = [
-        _drawn_auc(ours[asked, row], question.bought[asked, row], drawn[:, asked])
-        - _drawn_auc(theirs[asked, row], question.bought[asked, row], drawn[:, asked])
-        for row, asked in enumerate(_asked(question))
-        if _enough(question.bought[asked, row])
-    ]
-    return _interval(np.nanmean(gaps, axis=0))
+    Args:
+        scores: [n, L].
+        question: Which interests have enough does not depend on the draw.
+        drawn: How often each household is in each draw, [draws, n].
+    """
+    return np.stack(
+        [
+            _drawn_auc(scores[asked, row], question.bought[asked, row], drawn[:, asked])
+            for row, asked in enumerate(_asked(question))
+            if _enough(question.bought[asked, row])
+        ]
+    )
 
 
 def _drawn_auc(scores: NDArray[np.float32], bought: Flags, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -136,8 +116,3 @@ def _asked(question: Question) -> Flags:
 def _enough(bought: Flags) -> bool:
     positives = int(bought.sum())
     return min(positives, len(bought) - positives) >= _MIN_EACH
-
-
-def _interval(values: NDArray[np.float64]) -> list[float]:
-    low, high = np.nanpercentile(values, _PERCENTILES)
-    return [float(low), float(high)]

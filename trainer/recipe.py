@@ -11,6 +11,8 @@ from trainer.dates import TABLE_AGE_DAYS
 from trainer.fit_encoder import EncoderRecipe
 from trainer.fit_head import HeadRecipe
 from trainer.gates import bar_names
+from trainer.rivals import RivalRecipe
+from trainer.sequence_models import SequenceRecipe
 
 _PACKAGES: Final = (
     "torch",
@@ -39,7 +41,7 @@ class Recipe:
 
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
     head: HeadRecipe = field(default_factory=HeadRecipe)
-    boosting: BoostingRecipe = field(default_factory=BoostingRecipe)
+    rivals: RivalRecipe = field(default_factory=RivalRecipe)
     threads: int = 1
     shortfalls: Mapping[str, str] = field(default_factory=lambda: _SHORTFALLS)
 
@@ -49,7 +51,7 @@ class Recipe:
         return cls(
             encoder=EncoderRecipe(steps=6, batch=32, warmup_steps=2),
             head=HeadRecipe(epochs=1),
-            boosting=BoostingRecipe(rounds=20),
+            rivals=RivalRecipe(BoostingRecipe(rounds=20), SequenceRecipe(steps=5)),
             shortfalls=dict.fromkeys(bar_names(), "a trial run that was never meant to score anybody"),
         )
 

@@ -1,6 +1,6 @@
 """The stages after training: ONNX files held against PyTorch, ad response, evaluation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -10,15 +10,11 @@ from tokenizers import Tokenizer
 
 from stream.model.repository import load_bundle
 from trainer.ads import assumed_response, fit_response, response_rows
-from trainer.baselines import Boosting, BoostingRecipe, counters
 from trainer.contract import ENCODER, ENCODER_INPUTS, HEAD
 from trainer.encoder import base_directory, load_encoder, load_tokenizer, tokenize
 from trainer.evaluate import (
-    GBDT,
-    GBDT_LIVE,
     MODEL,
     Report,
-    Scores,
     ask_head,
     intent_report,
     report,
@@ -36,6 +32,7 @@ from trainer.parity import (
 )
 from trainer.probe import make_probe, worst
 from trainer.progress import Progress
+from trainer.rivals import RivalRecipe, live_scores, rival_scores
 from trainer.rows import Split, SplitReader, TextVectors
 from trainer.samples import Samples
 from trainer.tables import Matrix
@@ -82,47 +79,54 @@ def ad_response(work: Workspace, repository: Path | None = None) -> dict[str, An
 
 def evaluate(
     work: Workspace,
-    recipe: BoostingRecipe,
+    recipe: RivalRecipe,
     progress: Progress,
     *,
     repository: Path | None = None,
     live: bool = False,
+    validation: bool = False,
 ) -> tuple[Report, dict[str, Any]]:
-    """The report of the exported head and its baselines at the test cutoff, and of purchase intent.
+    """The report of the exported head and its baselines over the test cutoffs, and of purchase intent.
 
     Args:
         work: With samples, and with the exported models unless a repository is given.
-        recipe: For gradient boosting.
+        recipe: For the rivals.
         progress: Shows bars.
         repository: Evaluate the published version there instead.
         live: Add gradient boosting with counts of all users up to the cutoff.
+        validation: Score the validation cutoff of the households that are not held out instead: choices are made
+            there, so that the test stays unseen.
     """
     samples = work.samples()
     encoder, head = _models(work, repository)
-    vectors = work.vectors()
-    if repository is not None:
+    if repository is None:
+        vectors = work.vectors()
+    else:
         tokenizer = load_tokenizer(base_directory())
         vectors = TextVectors(
             _encode(encoder, tokenizer, samples.texts), _encode(encoder, tokenizer, samples.labels.names)
         )
+    days = (samples.calendar.validation,) if validation else samples.calendar.tests
+
+    def read(reader: SplitReader) -> list[Split]:
+        return [reader.read(day, held_out=not validation) for day in days]
+
     reader = SplitReader(samples, vectors)
-    test = reader.read(samples.calendar.test, held_out=True)
-    answers = ask_head(head, test.inputs)
-    bar = progress("fit gradient boosting", recipe.rounds)
-    scores = {**counters(test), GBDT: _boosted(reader, test, recipe, bar)}
+    splits = read(reader)
+    answers = [ask_head(head, split.inputs) for split in splits]
+    scores = rival_scores(samples, reader, splits, recipe, progress)
     if live:
         fresh = SplitReader(samples, vectors, live=True)
-        bar = progress("fit it with live counts", recipe.rounds)
-        scores[GBDT_LIVE] = _boosted(fresh, fresh.read(samples.calendar.test, held_out=True), recipe, bar)
-    scores[MODEL] = answers.scores
-    return report(test, scores), intent_report(test, answers.intent)
+        scores.update(live_scores(fresh, read(fresh), recipe, progress))
+    scores[MODEL] = [answer.scores for answer in answers]
+    return report(splits, scores), intent_report(splits, [answer.intent for answer in answers])
 
 
 def evaluation_protocol(samples: Samples) -> dict[str, Any]:
     """What two evaluations must share for their figures to be of the same households and questions."""
     return {
         "samples": samples.data["sha256"],
-        "cutoffs": [samples.calendar.test.isoformat()],
+        "cutoffs": [day.isoformat() for day in samples.calendar.tests],
         "labels": samples.labels.hash,
     }
 
@@ -146,11 +150,3 @@ def _encode(encoder: OnnxModel, tokenizer: Tokenizer, texts: Sequence[str]) -> M
         named = dict(zip(ENCODER_INPUTS, (ids.numpy(), mask.numpy()), strict=True))
         pieces.append(encoder.run(named)["VECTOR"])
     return np.concatenate(pieces)
-
-
-def _boosted(
-    reader: SplitReader, test: Split, recipe: BoostingRecipe, advance: Callable[[int], None]
-) -> Scores:
-    boosting = Boosting(recipe)
-    boosting.fit(reader.read_fit(every=recipe.every), advance)
-    return boosting.predict(test.derived)

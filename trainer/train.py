@@ -28,8 +28,8 @@ from trainer.fit_head import (
     steps,
 )
 from trainer.head import InterestHead
+from trainer.pooling import Asked, measure
 from trainer.progress import Progress
-from trainer.ranking import measure
 from trainer.rows import Split, SplitReader, TextVectors, training_rows
 from trainer.workspace import Workspace
 
@@ -100,6 +100,6 @@ def measure_head(head: InterestHead, validation: Split) -> dict[str, Any]:
     with torch.no_grad():
         scores = torch.sigmoid(head.score_curve(predict(head, validation.derived))).numpy()
     return {
-        name: measure(scores, question, probabilities=True)
+        name: measure([Asked(validation.inputs.households, question)], [scores], probabilities=True)
         for name, question in questions(validation.inputs).items()
     }

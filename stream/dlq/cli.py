@@ -61,7 +61,7 @@ def stats_command(
 
 
 @dlq.command("replay")
-def replay_command(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+def replay_command(
     letters: Annotated[
         list[str] | None, typer.Argument(help="Single ones, partition:offset; else all that fit.")
     ] = None,

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.ranking import Question, _drawn_auc, auc, auc_interval, calibration_error, measure, rank
+from trainer.pooling import Asked, auc_interval, measure, ndcg_interval
+from trainer.ranking import Question, _drawn_auc, auc, calibration_error, rank
 
 
 def question(bought: list[list[int]], candidates: list[list[int]] | None = None) -> Question:
@@ -79,7 +80,37 @@ def test_a_model_compared_with_itself_has_an_interval_of_nothing() -> None:
     scores = draw.random((60, 3)).astype(np.float32)
     asked = question((draw.random((60, 3)) < 0.4).astype(int).tolist())
 
-    assert auc_interval(scores, scores, asked, draws=20) == [0.0, 0.0]
+    cutoffs = [Asked(np.arange(60), asked)] * 2
+
+    assert auc_interval([scores] * 2, [scores] * 2, cutoffs, draws=20) == [0.0, 0.0]
+    assert ndcg_interval([scores] * 2, [scores] * 2, cutoffs) == [0.0, 0.0]
+
+
+def test_the_same_cutoff_six_times_tells_no_more_than_once() -> None:
+    draw = np.random.default_rng(2)
+    ours, theirs = draw.random((2, 60, 12)).astype(np.float32)
+    cutoff = Asked(np.arange(60), question((draw.random((60, 12)) < 0.4).astype(int).tolist()))
+
+    once = ndcg_interval([ours], [theirs], [cutoff])
+    often = ndcg_interval([ours] * 6, [theirs] * 6, [cutoff] * 6)
+
+    assert often == pytest.approx(once)
+
+
+def test_figures_are_pooled_over_the_ranked_rows_and_macro_auc_over_cutoffs() -> None:
+    draw = np.random.default_rng(3)
+    scores = [draw.random((40, 12)).astype(np.float32), draw.random((60, 12)).astype(np.float32)]
+    cutoffs = [
+        Asked(np.arange(len(s)), question((draw.random(s.shape) < 0.5).astype(int).tolist())) for s in scores
+    ]
+
+    alone = [measure([c], [s], probabilities=False) for c, s in zip(cutoffs, scores, strict=True)]
+    pooled = measure(cutoffs, scores, probabilities=False)
+
+    assert pooled["ndcg10"] == pytest.approx(
+        0.4 * (alone[0]["ndcg10"] or 0) + 0.6 * (alone[1]["ndcg10"] or 0)
+    )
+    assert pooled["macro_auc"] == pytest.approx(sum(a["macro_auc"] or 0 for a in alone) / 2)
 
 
 def test_calibration_error_is_the_mean_gap_of_the_bins() -> None:
@@ -93,6 +124,8 @@ def test_scores_that_are_no_probabilities_have_no_calibration_error() -> None:
     draw = np.random.default_rng(1)
     asked = question((draw.random((40, 12)) < 0.5).astype(int).tolist())
 
-    found = measure(draw.random((40, 12)).astype(np.float32), asked, probabilities=False)
+    found = measure(
+        [Asked(np.arange(40), asked)], [draw.random((40, 12)).astype(np.float32)], probabilities=False
+    )
 
     assert found["ece"] is None

@@ -1,3 +1,5 @@
+from dataclasses import fields
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +8,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 from stream.features import HISTORY_FEATURES, NEVER_DAYS  # noqa: E402
-from trainer.evaluate import markdown, put_table  # noqa: E402
+from trainer.evaluate import intent_report, markdown, put_table, report  # noqa: E402
 from trainer.head_inputs import Inputs, without_purchases  # noqa: E402
+from trainer.rows import Split  # noqa: E402
+from trainer.tables import Tables  # noqa: E402
 
 pytestmark = pytest.mark.trainer
+NO_TABLES = Tables(**{field.name: np.zeros(0, dtype=np.float32) for field in fields(Tables)})
 PURCHASES = HISTORY_FEATURES.index("purchases")
 
 
@@ -45,6 +50,45 @@ def test_nothing_is_hidden_at_a_ratio_of_zero() -> None:
     given = inputs()
 
     assert torch.equal(without_purchases(given, 0.0, np.random.default_rng(0)).history, given.history)
+
+
+def cutoff(seed: int) -> Split:
+    """Forty active households that bought half of twelve interests."""
+    draw = np.random.default_rng(seed)
+    everything = torch.ones((40, 12), dtype=torch.bool)
+    given = inputs()._replace(
+        households=np.arange(40),
+        bought=torch.from_numpy(draw.random((40, 12)) < 0.5),
+        intent=torch.from_numpy(draw.random((40, 3)) < 0.5),
+        novel=everything,
+        never=everything,
+        active=np.ones(40, dtype=np.bool_),
+    )
+    return Split(date(2017, 10, 29), NO_TABLES, given, torch.zeros(0))
+
+
+def test_a_report_has_every_model_in_every_variant_and_both_intervals() -> None:
+    splits = [cutoff(0), cutoff(1)]
+    perfect = [split.inputs.bought.numpy().astype(np.float32) for split in splits]
+    blind = [np.full((40, 12), 0.5, dtype=np.float32)] * 2
+
+    found = report(splits, {"gbdt": blind, "model": perfect})
+
+    assert set(found) == {"all", "novel8", "never"}
+    assert found["all"]["model"]["ndcg10"] == 1.0
+    assert found["all"]["model"]["ece"] == 0.0
+    assert found["all"]["gbdt"]["macro_auc"] == 0.5
+    assert found["all"]["model_minus_gbdt_ci"][0] > 0
+    assert found["all"]["model_minus_gbdt_auc_ci"][0] > 0
+
+
+def test_intent_is_judged_over_all_cutoffs() -> None:
+    splits = [cutoff(0), cutoff(1)]
+
+    found = intent_report(splits, [split.inputs.intent.numpy().astype(np.float32) for split in splits])
+
+    assert found["7d"]["auc"] == 1.0
+    assert found["7d"]["ece"] == 0.0
 
 
 def test_the_table_replaces_what_stood_between_the_markers(tmp_path: Path) -> None:

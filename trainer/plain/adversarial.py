@@ -1,0 +1,69 @@
+"""A Hugging Face Trainer that can also train on what would mislead the model most, and that feeds AdaLoRA.
+
+FGM: the word vectors are moved a small way along the loss's gradient, and the loss there counts too.
+Source: Miyato, Dai, Goodfellow 2017, Adversarial Training Methods for Semi-Supervised Text Classification.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class AdversarialTrainer(Trainer):
+    """As Trainer, with FGM where ``epsilon`` is more than 0.
+
+    Args:
+        epsilon: How far the word vectors are moved, as a length over the whole table; 0 for not at all.
+        given: As Trainer's.
+    """
+
+    def __init__(self, *, epsilon: float = 0.0, **given: Any) -> None:
+        super().__init__(**given)
+        self._epsilon = epsilon
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """The loss of the batch; gradients add up those of the misled model."""
+        loss: Tensor = super().training_step(model, dict(inputs), num_items_in_batch)
+        if not self._epsilon:
+            return loss
+        words = _word_vectors(model)
+        moved = self._move(words)
+        if moved is not None:
+            super().training_step(model, dict(inputs), num_items_in_batch)
+            with torch.no_grad():
+                words.sub_(moved)
+        return loss
+
+    def _move(self, words: Tensor) -> Tensor | None:
+        """Move the word vectors up the loss; by how much, or None where there is no slope."""
+        if words.grad is None:
+            return None
+        length = words.grad.norm()
+        if not bool(torch.isfinite(length)) or float(length) == 0.0:
+            return None
+        moved: Tensor = words.grad * (self._epsilon / length)
+        with torch.no_grad():
+            words.add_(moved)
+        return moved
+
+
+class RankAllocation(TrainerCallback):
+    """Tells AdaLoRA of each step, which peft leaves to the loop."""
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
+    ) -> None:
+        """Hand out ranks while the gradients are there."""
+        del args, control
+        parts["model"].base_model.update_and_allocate(state.global_step)
+
+
+def _word_vectors(model: nn.Module) -> Tensor:
+    (words,) = (
+        weights for name, weights in model.named_parameters() if name.endswith("word_embeddings.weight")
+    )
+    return words

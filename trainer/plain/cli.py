@@ -1,0 +1,111 @@
+"""``interestflow-trainer plain``: train plain BERT in one of several ways, and put them in one table."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from trainer.encoder import base_directory
+from trainer.errors import TrainerError
+from trainer.plain.fit import PlainRecipe, PlainRun, fit_plain
+from trainer.plain.tuning import TUNINGS
+from trainer.plain.window_text import WindowRows, read_rows
+from trainer.workspace import Workspace, write_json
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+_COLUMNS: Final = ("ndcg10", "macro_auc")
+_VARIANTS: Final = ("all", "novel8", "never")
+_WORK = Path("data/trainer")
+_USUAL: Final = PlainRecipe()
+
+_Work = Annotated[Path, typer.Option(help="With the samples; runs are kept in plain/ below it.")]
+_Json = Annotated[Path | None, typer.Option("--json", help="Write the figures there.")]
+
+
+@app.command()
+def train(
+    work: _Work = _WORK,
+    tuning: Annotated[str, typer.Option(help=f"What is trained: {', '.join(TUNINGS)}.")] = "full",
+    steps: Annotated[int, typer.Option(min=1, help="Batches.")] = _USUAL.steps,
+    batch: Annotated[int, typer.Option(min=1, help="Rows of a batch.")] = _USUAL.batch,
+    tokens: Annotated[int, typer.Option(min=8, max=512, help="Of the window's text.")] = _USUAL.tokens,
+    epsilon: Annotated[float, typer.Option(min=0.0, help="Adversarial training (FGM); 0 for none.")] = 0.0,
+    looks: Annotated[int, typer.Option(min=1, help="How often October is looked at.")] = _USUAL.looks,
+    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    every: Annotated[int, typer.Option(min=1, help="Train and judge on every so many households only.")] = 1,
+    report_to: Annotated[str, typer.Option(help="tensorboard, wandb, mlflow or none.")] = "none",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    name: Annotated[str, typer.Option(help="Of the run; the tuning's by default.")] = "",
+    json: _Json = None,
+) -> None:
+    """Train on the fit months, judge on the validation month; the test months are not read."""
+    if tuning not in TUNINGS:
+        raise TrainerError(f"no tuning is called {tuning!r}: choose one of {', '.join(TUNINGS)}")
+    recipe = PlainRecipe(
+        tuning=tuning,
+        steps=steps,
+        batch=batch,
+        tokens=tokens,
+        epsilon=epsilon,
+        looks=looks,
+        seed=seed,
+    )
+    workspace = Workspace(work)
+    fitted, validation = _rows(workspace, every)
+    run = PlainRun(work / "plain" / (name or tuning), report_to, resume)
+    _tell(fit_plain(base_directory(), fitted, validation, recipe, run), json)
+
+
+@app.command()
+def compare(work: _Work = _WORK, json: _Json = None) -> None:
+    """One table of all runs in this work directory, on the validation month."""
+    runs = {path.parent.name: _read(path) for path in sorted((work / "plain").glob("*/figures.json"))}
+    if not runs:
+        raise TrainerError(
+            f"{work / 'plain'} has no finished run: `interestflow-trainer plain train` makes one"
+        )
+    Console(width=160, soft_wrap=True).print(table(runs), markup=False, highlight=False)
+    if json is not None:
+        write_json(json, runs)
+
+
+def table(runs: dict[str, dict[str, Any]]) -> str:
+    """The runs as a Markdown table."""
+    heads = [f"{variant} {column}" for column in _COLUMNS for variant in _VARIANTS]
+    lines = [
+        f"| run | trained weights | steps | seconds | rows/s | ms per row | {' | '.join(heads)} |",
+        f"|---|{'---|' * (5 + len(heads))}",
+    ]
+    for name, run in runs.items():
+        found = [f"{run['validation'][variant][column]:.4f}" for column in _COLUMNS for variant in _VARIANTS]
+        lines.append(
+            f"| {name} | {run['trained_ratio']:.1%} | {run['steps']} | {run['seconds']:.0f} | "
+            f"{run['samples_per_second']:.0f} | {run['milliseconds_per_row']:.1f} | {' | '.join(found)} |"
+        )
+    return "\n".join(lines)
+
+
+def _rows(workspace: Workspace, every: int) -> tuple[WindowRows, WindowRows]:
+    samples = workspace.samples()
+    purchases, calendar = samples.purchases(), samples.calendar
+    fitted = [
+        read_rows(samples, purchases, day, held_out=False, every=every) for day in calendar.fit_cutoffs()
+    ]
+    validation = read_rows(samples, purchases, calendar.validation, held_out=False, every=every)
+    return WindowRows.joined(fitted), validation
+
+
+def _read(path: Path) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return figures
+
+
+def _tell(figures: dict[str, Any], path: Path | None) -> None:
+    if int(os.environ.get("RANK", "0")):  # one of several processes tells
+        return
+    if path is not None:
+        write_json(path, figures)
+    Console().print_json(data=figures)

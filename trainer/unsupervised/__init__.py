@@ -1,0 +1,1 @@
+"""Learning without labels: interest clusters over user vectors, and pre-training on unlabelled behaviours."""
