@@ -132,5 +132,14 @@ class Boosting:
         found = self._trees.predict(self._rows(derived), num_threads=self._recipe.threads)
         return np.asarray(found, dtype=np.float32).reshape(derived.shape[:2])
 
+    def dump(self) -> bytes:
+        """The trees, for ``load``."""
+        assert self._trees is not None
+        return self._trees.model_to_string().encode()
+
+    def load(self, dumped: bytes) -> None:
+        """Take the trees of ``dump``."""
+        self._trees = lightgbm.Booster(model_str=dumped.decode())
+
     def _rows(self, derived: Tensor) -> NDArray[np.float32]:
         return np.asarray(derived[..., self._columns].flatten(0, 1).float().numpy())

@@ -13,6 +13,7 @@ from trainer.contract import INTENT_DAYS
 from trainer.head_inputs import Inputs
 from trainer.parity import OnnxModel
 from trainer.pooling import Asked, auc_interval, measure, ndcg_interval
+from trainer.progress import Progress, silent
 from trainer.ranking import Question, auc, calibration_error
 from trainer.rows import Split
 
@@ -70,14 +71,18 @@ def questions(inputs: Inputs) -> dict[str, Question]:
     return {name: Question(bought, asked, inputs.active) for name, asked in candidates.items()}
 
 
-def report(splits: Sequence[Split], scores: Mapping[str, Sequence[Scores]]) -> Report:
+def report(
+    splits: Sequence[Split], scores: Mapping[str, Sequence[Scores]], progress: Progress = silent
+) -> Report:
     """Figures of every model in every variant over all cutoffs, and the head minus gradient boosting with intervals.
 
     Args:
         splits: Some households at each cutoff.
         scores: By model name and cutoff, ``model`` and ``gbdt`` among them.
+        progress: Shows bars.
     """
     asked = [questions(split.inputs) for split in splits]
+    advance = progress("measure variants", len(asked[0]))
     found: Report = {}
     for variant in asked[0]:
         cutoffs = [
@@ -89,6 +94,7 @@ def report(splits: Sequence[Split], scores: Mapping[str, Sequence[Scores]]) -> R
             for name, given in scores.items()
         }
         found[variant] = {**figures, **_differences(figures, scores, cutoffs)}
+        advance(1)
     return found
 
 

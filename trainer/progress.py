@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Final, Protocol
 
 from rich.console import Console
@@ -49,13 +50,13 @@ class _Lines:
         self._console = console
 
     def start(self, title: str, total: int) -> Callable[[int], None]:
-        done = 0
+        done, began = 0, monotonic()
         self._console.print(f"{title}: 0/{total}")
 
         def advance(count: int) -> None:
             nonlocal done
             before, done = done, done + count
             if before * _TOLD // total != done * _TOLD // total:
-                self._console.print(f"{title}: {done}/{total}")
+                self._console.print(f"{title}: {done}/{total}, {monotonic() - began:.0f} s")
 
         return advance

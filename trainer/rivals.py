@@ -1,15 +1,17 @@
 """What every rival of the head says at each cutoff: counters, gradient boosting on three sets of features, sequences."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import numpy as np
 import torch
+from safetensors.torch import load, save
 
 from trainer.baselines import FEATURES_17, FEATURES_31, FEATURES_ALL, Boosting, BoostingRecipe, counters
 from trainer.evaluate import GBDT, GBDT_17, GBDT_31, GBDT_LIVE, Scores
 from trainer.progress import Progress
+from trainer.rival_cache import RivalCache
 from trainer.rows import Split, SplitReader
 from trainer.samples import Samples
 from trainer.sequence_models import (
@@ -41,52 +43,73 @@ class RivalRecipe:
     sequence: SequenceRecipe = field(default_factory=SequenceRecipe)
 
 
-def rival_scores(
-    samples: Samples, reader: SplitReader, splits: Sequence[Split], recipe: RivalRecipe, progress: Progress
-) -> ScoresByModel:
-    """All rivals that a worker could serve."""
-    counted = [counters(split) for split in splits]
-    return {
-        **{name: [count[name] for count in counted] for name in counted[0]},
-        **_sequences(samples, splits, recipe.sequence, progress),
-        **_boosted(reader, splits, _SERVABLE, recipe.boosting, progress),
-    }
+class Rivals:
+    """Fits the rivals, or takes those that were fitted to the same before, and asks them.
 
+    Args:
+        samples: What they are fitted to.
+        recipe: How.
+        cache: Keeps them.
+        progress: Shows bars.
+    """
 
-def live_scores(
-    reader: SplitReader, splits: Sequence[Split], recipe: RivalRecipe, progress: Progress
-) -> ScoresByModel:
-    """Gradient boosting with counts of all users up to the cutoff, which a worker does not have."""
-    return _boosted(reader, splits, _LIVE, recipe.boosting, progress)
+    def __init__(self, samples: Samples, recipe: RivalRecipe, cache: RivalCache, progress: Progress) -> None:
+        self._samples = samples
+        self._recipe = recipe
+        self._cache = cache
+        self._progress = progress
 
+    def scores(self, reader: SplitReader, splits: Sequence[Split]) -> ScoresByModel:
+        """Of all rivals that a worker could serve."""
+        counted = [counters(split) for split in splits]
+        return {
+            **{name: [count[name] for count in counted] for name in counted[0]},
+            **self._sequences(splits),
+            **self._boosted(reader, splits, _SERVABLE),
+        }
 
-def _boosted(
-    reader: SplitReader,
-    splits: Sequence[Split],
-    features: Mapping[str, tuple[str, ...]],
-    recipe: BoostingRecipe,
-    progress: Progress,
-) -> ScoresByModel:
-    fitted = reader.read_fit(every=recipe.every)
-    found: ScoresByModel = {}
-    for name, chosen in features.items():
-        boosting = Boosting(recipe, chosen)
-        boosting.fit(fitted, progress(f"fit {name}", recipe.rounds))
-        found[name] = [boosting.predict(split.derived) for split in splits]
-    return found
+    def live_scores(self, reader: SplitReader, splits: Sequence[Split]) -> ScoresByModel:
+        """Of gradient boosting with counts of all users up to the cutoff, which a worker does not have."""
+        return self._boosted(reader, splits, _LIVE)
 
+    def _boosted(
+        self, reader: SplitReader, splits: Sequence[Split], features: Mapping[str, tuple[str, ...]]
+    ) -> ScoresByModel:
+        recipe = self._recipe.boosting
+        fitted: list[Split] = []
+        found: ScoresByModel = {}
+        for name, chosen in features.items():
+            settings = {**asdict(recipe), "features": chosen}
+            boosting = Boosting(recipe, chosen)
+            kept = self._cache.find(name, settings)
+            if kept is None:
+                fitted = fitted or reader.read_fit(every=recipe.every)
+                boosting.fit(fitted, self._progress(f"fit {name}", recipe.rounds))
+                self._cache.keep(name, settings, boosting.dump())
+            else:
+                boosting.load(kept)
+            found[name] = [boosting.predict(split.derived) for split in splits]
+        return found
 
-def _sequences(
-    samples: Samples, splits: Sequence[Split], recipe: SequenceRecipe, progress: Progress
-) -> ScoresByModel:
-    """Taught by what the fit households bought before validation, as the head is."""
-    histories = Histories(samples.purchases(), len(samples.labels))
-    households = np.flatnonzero(~samples.held_out)
-    found: ScoresByModel = {}
-    for name, kind in _SEQUENCES.items():
-        torch.manual_seed(recipe.seed)
-        model = kind(len(samples.labels), recipe)
-        advance = progress(f"fit {name}", recipe.steps)
-        fit_sequence_model(model, histories, households, samples.calendar.validation, recipe, advance)
-        found[name] = [predict_next(model, histories, split.inputs.households, split.day) for split in splits]
-    return found
+    def _sequences(self, splits: Sequence[Split]) -> ScoresByModel:
+        """Taught by what the fit households bought before validation, as the head is."""
+        samples, recipe = self._samples, self._recipe.sequence
+        histories = Histories(samples.purchases(), len(samples.labels))
+        households = np.flatnonzero(samples.fitted)
+        found: ScoresByModel = {}
+        for name, kind in _SEQUENCES.items():
+            torch.manual_seed(recipe.seed)
+            model = kind(len(samples.labels), recipe)
+            kept = self._cache.find(name, asdict(recipe))
+            if kept is None:
+                advance = self._progress(f"fit {name}", recipe.steps)
+                until = samples.calendar.validation
+                fit_sequence_model(model, histories, households, until, recipe, advance)
+                self._cache.keep(name, asdict(recipe), save(model.state_dict()))
+            else:
+                model.load_state_dict(load(kept))
+                model.eval()
+            found[name] = [
+                predict_next(model, histories, split.inputs.households, split.day) for split in splits
+            ]
+        return found

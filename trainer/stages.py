@@ -32,7 +32,8 @@ from trainer.parity import (
 )
 from trainer.probe import make_probe, worst
 from trainer.progress import Progress
-from trainer.rivals import RivalRecipe, live_scores, rival_scores
+from trainer.rival_cache import RivalCache
+from trainer.rivals import RivalRecipe, Rivals
 from trainer.rows import Split, SplitReader, TextVectors
 from trainer.samples import Samples
 from trainer.tables import Matrix
@@ -109,17 +110,24 @@ def evaluate(
     days = (samples.calendar.validation,) if validation else samples.calendar.tests
 
     def read(reader: SplitReader) -> list[Split]:
-        return [reader.read(day, held_out=not validation) for day in days]
+        advance = progress("read cutoffs", len(days))
+        splits = []
+        for day in days:
+            splits.append(reader.read(day, held_out=not validation))
+            advance(1)
+        return splits
 
     reader = SplitReader(samples, vectors)
     splits = read(reader)
-    answers = [ask_head(head, split.inputs) for split in splits]
-    scores = rival_scores(samples, reader, splits, recipe, progress)
+    rivals = Rivals(samples, recipe, RivalCache(work.rivals_directory, samples), progress)
+    scores = rivals.scores(reader, splits)
     if live:
         fresh = SplitReader(samples, vectors, live=True)
-        scores.update(live_scores(fresh, read(fresh), recipe, progress))
+        scores.update(rivals.live_scores(fresh, read(fresh)))
+    answers = [ask_head(head, split.inputs) for split in splits]
     scores[MODEL] = [answer.scores for answer in answers]
-    return report(splits, scores), intent_report(splits, [answer.intent for answer in answers])
+    found = report(splits, scores, progress)
+    return found, intent_report(splits, [answer.intent for answer in answers])
 
 
 def evaluation_protocol(samples: Samples) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Workspace:
         self.encoder_weights = directory / "encoder.safetensors"
         self.encoder_onnx = directory / "encoder.onnx"
         self.head_onnx = directory / "head.onnx"
+        self.rivals_directory = directory / "rivals"
         self._vectors = directory / "vectors.npz"
         self._tables = directory / "tables.npz"
         self._head = directory / "head.safetensors"
