@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, log_loss
 
 from stream.ads.campaign import Creative
 from stream.ads.response import RESPONSE_FEATURES, CreativeArrays, ResponseModel, response_features
@@ -79,13 +79,15 @@ def fit_response(samples: Samples, rows: ResponseRows) -> dict[str, Any]:
     weights = (slopes / scale).astype(np.float32)
     response = ResponseModel(weights, float(offset - weights @ mean))
     probability = response.predict(rows.features)
+    fit_rate = float(rows.redeemed[fitted].mean())
     return {
         **response.manifest_section(),
         "metrics": {
             "fit_rows": int(fitted.sum()),
             "fit_redeemed": int(rows.redeemed[fitted].sum()),
-            "test": _metrics(probability, rows, rows.is_test),
-            "test_held_out": _metrics(probability, rows, rows.is_test & held_out),
+            "fit_rate": fit_rate,
+            "test": _metrics(probability, rows, rows.is_test, fit_rate),
+            "test_held_out": _metrics(probability, rows, rows.is_test & held_out, fit_rate),
         },
     }
 
@@ -176,15 +178,28 @@ def _mailing_rows(
 
 
 def _metrics(
-    probability: NDArray[np.float32], rows: ResponseRows, chosen: NDArray[np.bool_]
+    probability: NDArray[np.float32], rows: ResponseRows, chosen: NDArray[np.bool_], fit_rate: float
 ) -> dict[str, float]:
+    """Figures of some rows; the log losses of two constants say what the model must be below.
+
+    The rate seen in fitting is what a shop without a model would say; the rows' own rate is the best of all constants, known
+    only afterwards.
+    """
     redeemed = rows.redeemed[chosen]
+    base_rate = float(redeemed.mean())
+
+    def loss(said: NDArray[np.floating[Any]]) -> float:
+        return float(log_loss(redeemed, said, labels=[False, True]))
+
     return {
         "rows": int(chosen.sum()),
         "redeemed": int(redeemed.sum()),
         "auc": auc(probability[chosen], redeemed),
         "pr_auc": float(average_precision_score(redeemed, probability[chosen])),
-        "base_rate": float(redeemed.mean()),
+        "log_loss": loss(probability[chosen].astype(np.float64)),
+        "constant_log_loss": loss(np.full(len(redeemed), fit_rate)),
+        "base_rate_log_loss": loss(np.full(len(redeemed), base_rate)),
+        "base_rate": base_rate,
         "mean_probability": float(probability[chosen].mean()),
         **{
             f"auc_{name}": auc(rows.features[chosen, column], redeemed)

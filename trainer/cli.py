@@ -35,8 +35,9 @@ from trainer.publish import Retention, read_manifest
 from trainer.published_parity import half_parity, onnx_file, published_parity
 from trainer.recipe import Recipe
 from trainer.release import publish_version
+from trainer.report.stage import ReportChoice, write_report
 from trainer.samples_command import WORK, ArchiveOption, WorkOption, make_samples, samples
-from trainer.stages import ad_response, evaluation_protocol
+from trainer.stages import Evaluation, ad_response, coupon_response, evaluation_protocol
 from trainer.stages import evaluate as evaluate_stage
 from trainer.stages import export as export_stage
 from trainer.train import train_encoder, train_head
@@ -111,18 +112,27 @@ def evaluate(
         _Cutoff,
         typer.Option(help="Validation is the month where choices are made; test is looked at rarely."),
     ] = _Cutoff.TEST,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the report there: Markdown, one HTML file, plots and JSON.")
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV with user_id and one column per attribute, for the report's fairness."),
+    ] = None,
     quick: _Quick = False,
 ) -> None:
     """Rank the held-out households' test months with the head and its baselines."""
-    validation = cutoff is _Cutoff.VALIDATION
-    recipe = _recipe(quick=quick)
-    found = _evaluate(Workspace(work), recipe, repository=repository, live=live, validation=validation)
+    workspace, validation = Workspace(work), cutoff is _Cutoff.VALIDATION
+    found, evaluation = _evaluate(
+        workspace, _recipe(quick=quick), repository=repository, live=live, validation=validation
+    )
+    given = " ".join(["interestflow-trainer evaluate", *_flags(repository, live=live, validation=validation)])
     if page is not None:
-        flags = _flags(repository, live=live, validation=validation)
-        given = " ".join(["interestflow-trainer", "evaluate", *flags])
-        put_table(page, markdown(found["variants"], found["intent"], given))
-    _CONSOLE.print_json(data={name: section for name, section in found.items() if name != "variants"})
-    _tell(found["variants"], json)
+        put_table(page, markdown(evaluation.variants, evaluation.intent, given))
+    if report is not None:
+        choice = ReportChoice(report, given, repository, validation, groups)
+        write_report(workspace, evaluation, found.get("coupon_response", {}), choice)
+    _tell({**found.pop("variants"), **found}, json)
 
 
 @app.command("learning-curve")
@@ -220,7 +230,7 @@ def make(
     began = _CLOCK.monotonic_seconds()
     make_samples(workspace, archive)
     figures: dict[str, Any] = {"train": _train(workspace, recipe), "export": _export(workspace, recipe)}
-    figures["evaluate"] = _evaluate(workspace, recipe, repository=None, live=False)
+    figures["evaluate"], _ = _evaluate(workspace, recipe, repository=None, live=False)
     figures["publish"] = publish_version(workspace, out, stub, recipe, recipe.shortfalls)
     figures["seconds"] = round(_CLOCK.monotonic_seconds() - began, 1)
     _tell(figures, json)
@@ -269,13 +279,14 @@ def _export(work: Workspace, recipe: Recipe) -> dict[str, Any]:
 
 def _evaluate(
     work: Workspace, recipe: Recipe, *, repository: Path | None, live: bool, validation: bool = False
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Evaluation]:
     with shown(_CONSOLE) as progress:
-        found, intent = evaluate_stage(
+        evaluation = evaluate_stage(
             work, recipe.rivals, progress, repository=repository, live=live, validation=validation
         )
-    figures: dict[str, Any] = {"variants": found, "intent": intent}
+    figures: dict[str, Any] = {"variants": evaluation.variants, "intent": evaluation.intent}
     if not validation:
+        figures["coupon_response"] = coupon_response(work, repository)
         flags = _flags(repository, live=live, validation=False)
         figures["test_looks"] = count_look(
             work.directory / LOOKS, " ".join(["interestflow-trainer evaluate", *flags])
@@ -283,7 +294,7 @@ def _evaluate(
     if repository is None and not validation:
         told = {"protocol": evaluation_protocol(work.samples()), "onnx_sha256": work.onnx_sha256()}
         work.save_json("evaluate", {**figures, **told})
-    return figures
+    return figures, evaluation
 
 
 def _flags(repository: Path | None, *, live: bool, validation: bool) -> list[str]:

@@ -74,8 +74,8 @@ def ndcg_interval(
     _, places = np.unique(np.concatenate(rows), return_inverse=True)
     totals = np.bincount(places, np.concatenate(differences))
     counts = np.bincount(places)
-    drawn = _draws(len(totals), _NDCG_DRAWS, seed)
-    return _interval((drawn @ totals) / (drawn @ counts))
+    drawn = household_draws(len(totals), _NDCG_DRAWS, seed)
+    return middle_95((drawn @ totals) / (drawn @ counts))
 
 
 def auc_interval(
@@ -87,7 +87,7 @@ def auc_interval(
 ) -> list[float]:
     """95 % interval of the difference in macro AUC, households drawn with replacement."""
     known = np.unique(np.concatenate([cutoff.households for cutoff in cutoffs]))
-    drawn = _draws(len(known), draws, seed)
+    drawn = household_draws(len(known), draws, seed)
     gaps = []
     for cutoff, our, their in zip(cutoffs, ours, theirs, strict=True):
         times = drawn[:, np.searchsorted(known, cutoff.households)]
@@ -95,14 +95,15 @@ def auc_interval(
             their, cutoff.question, times
         )
         gaps.append(np.nanmean(by_interest, axis=0))
-    return _interval(np.mean(gaps, axis=0))
+    return middle_95(np.mean(gaps, axis=0))
 
 
-def _draws(count: int, draws: int, seed: int) -> NDArray[np.int64]:
+def household_draws(count: int, draws: int, seed: int) -> NDArray[np.int64]:
     """How often each of ``count`` households is in each draw, [draws, count]."""
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=draws)
 
 
-def _interval(values: NDArray[Any]) -> list[float]:
+def middle_95(values: NDArray[Any]) -> list[float]:
+    """Where the middle 95 % of the draws lie, [low, high]."""
     low, high = np.nanpercentile(values, _PERCENTILES)
     return [float(low), float(high)]

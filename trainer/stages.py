@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -32,6 +32,7 @@ from trainer.parity import (
 )
 from trainer.probe import make_probe, worst
 from trainer.progress import Progress
+from trainer.report.scored import Scored
 from trainer.rival_cache import RivalCache
 from trainer.rivals import RivalRecipe, Rivals
 from trainer.rows import Split, SplitReader, TextVectors
@@ -40,6 +41,15 @@ from trainer.tables import Matrix
 from trainer.workspace import Workspace
 
 _BATCH: Final = 64
+
+
+class Evaluation(NamedTuple):
+    """What :func:`evaluate` found."""
+
+    variants: Report
+    #: Purchase intent by days.
+    intent: dict[str, dict[str, float]]
+    scored: Scored
 
 
 def export(work: Workspace, recipe: HeadRecipe) -> dict[str, Any]:
@@ -78,6 +88,12 @@ def ad_response(work: Workspace, repository: Path | None = None) -> dict[str, An
     return fit_response(samples, rows)
 
 
+def coupon_response(work: Workspace, repository: Path | None) -> dict[str, Any]:
+    """How well a response model on this head does on later campaigns, by rows; empty if the data has no mailings."""
+    metrics = ad_response(work, repository)["metrics"]
+    return {name: rows for name, rows in metrics.items() if isinstance(rows, dict)}
+
+
 def evaluate(
     work: Workspace,
     recipe: RivalRecipe,
@@ -86,7 +102,7 @@ def evaluate(
     repository: Path | None = None,
     live: bool = False,
     validation: bool = False,
-) -> tuple[Report, dict[str, Any]]:
+) -> Evaluation:
     """The report of the exported head and its baselines over the test cutoffs, and of purchase intent.
 
     Args:
@@ -99,14 +115,7 @@ def evaluate(
             there, so that the test stays unseen.
     """
     samples = work.samples()
-    encoder, head = _models(work, repository)
-    if repository is None:
-        vectors = work.vectors()
-    else:
-        tokenizer = load_tokenizer(base_directory())
-        vectors = TextVectors(
-            _encode(encoder, tokenizer, samples.texts), _encode(encoder, tokenizer, samples.labels.names)
-        )
+    head, vectors = head_and_vectors(work, repository)
     days = (samples.calendar.validation,) if validation else samples.calendar.tests
 
     def read(reader: SplitReader) -> list[Split]:
@@ -126,8 +135,18 @@ def evaluate(
         scores.update(rivals.live_scores(fresh, read(fresh)))
     answers = [ask_head(head, split.inputs) for split in splits]
     scores[MODEL] = [answer.scores for answer in answers]
-    found = report(splits, scores, progress)
-    return found, intent_report(splits, [answer.intent for answer in answers])
+    scored = Scored(splits, scores, [answer.intent for answer in answers])
+    return Evaluation(report(splits, scores, progress), intent_report(splits, scored.intent), scored)
+
+
+def head_and_vectors(work: Workspace, repository: Path | None) -> tuple[OnnxModel, TextVectors]:
+    """The exported head of the run, or of a repository's newest version, and its encoder's vectors of the samples' texts."""
+    encoder, head = _models(work, repository)
+    if repository is None:
+        return head, work.vectors()
+    samples, tokenizer = work.samples(), load_tokenizer(base_directory())
+    texts, names = (_encode(encoder, tokenizer, given) for given in (samples.texts, samples.labels.names))
+    return head, TextVectors(texts, names)
 
 
 def evaluation_protocol(samples: Samples) -> dict[str, Any]:

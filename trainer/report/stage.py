@@ -1,0 +1,93 @@
+"""The report of an evaluation, written beside its figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.evaluate import MODEL, ask_head, machine, markdown
+from trainer.report.choices import best_threshold, classified, reliability
+from trainer.report.fairness import MIN_HOUSEHOLDS, TOLERANCE, fairness
+from trainer.report.groups import household_groups
+from trainer.report.scored import Scored
+from trainer.report.slices import by_buyers, by_cutoff, by_history
+from trainer.rows import SplitReader
+from trainer.stages import Evaluation, head_and_vectors
+from trainer.workspace import Workspace, write_json
+
+FIGURES = "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportChoice:
+    """What of an evaluation is reported, and where."""
+
+    directory: Path
+    #: The command that was run.
+    command: str
+    #: The published version there was evaluated, not the run's own.
+    repository: Path | None
+    #: The rows are those of the validation month.
+    validation: bool
+    #: Who belongs to which group (``trainer.report.groups``).
+    groups: Path | None = None
+
+
+def write_report(
+    work: Workspace, evaluation: Evaluation, coupon_response: Mapping[str, Any], choice: ReportChoice
+) -> dict[str, Any]:
+    """Markdown, HTML, plots and ``report.json`` into the directory; the figures.
+
+    Args:
+        work: With the samples.
+        evaluation: Of these samples.
+        coupon_response: The response model's figures by rows; empty if it was not asked.
+        choice: What and where.
+    """
+    # matplotlib and the rest take a second that no other command needs.
+    from trainer.report.document import write_document  # noqa: PLC0415
+    from trainer.report.plots import draw_plots  # noqa: PLC0415
+
+    scored, samples = evaluation.scored, work.samples()
+    threshold = best_threshold(scored if choice.validation else _validation(work, choice.repository))
+    figures: dict[str, Any] = {
+        "coupon_response": coupon_response,
+        "reliability": reliability(scored),
+        "by_cutoff": by_cutoff(scored),
+        "by_history": by_history(scored),
+        "by_buyers": by_buyers(scored),
+        "fairness": fairness(scored, household_groups(samples, choice.groups)),
+        "classification": classified(scored, threshold, samples.labels.names),
+    }
+    choice.directory.mkdir(parents=True, exist_ok=True)
+    told = {
+        **figures,
+        "command": choice.command,
+        "day": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "data": samples.data["name"],
+        "households": len(np.unique(np.concatenate([split.inputs.households for split in scored.splits]))),
+        "cutoffs": [split.day.isoformat() for split in scored.splits],
+        "validation": choice.validation,
+        "shown": list(scored.shown()),
+        "tolerance": TOLERANCE,
+        "min_households": MIN_HOUSEHOLDS,
+        "table": markdown(evaluation.variants, evaluation.intent, choice.command),
+    }
+    write_document(told, draw_plots(figures, choice.directory), choice.directory)
+    write_json(
+        choice.directory / FIGURES, {"variants": evaluation.variants, "intent": evaluation.intent, **figures}
+    )
+    return figures
+
+
+def _validation(work: Workspace, repository: Path | None) -> Scored:
+    """The validation month of the households that are not held out, as the head scores it."""
+    samples = work.samples()
+    head, vectors = head_and_vectors(work, repository)
+    split = SplitReader(samples, vectors).read(samples.calendar.validation, held_out=False)
+    answers = ask_head(head, split.inputs)
+    return Scored([split], {MODEL: [answers.scores]}, [answers.intent])
