@@ -24,6 +24,7 @@ from trainer.card import parity_table
 from trainer.errors import TrainerError
 from trainer.evaluate import markdown, put_table
 from trainer.events.cli import events
+from trainer.explain.cli import explain
 from trainer.gates import parse_forced
 from trainer.half import ENGINE_SCRIPT, HALF, HALF_TOLERANCE, engine_script, require_close, save_half
 from trainer.learning_curve import learning_curve
@@ -48,6 +49,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(events, name="events")
 app.add_typer(samples, name="samples")
 app.command()(user_vectors)
+app.command()(explain)
 app.add_typer(clusters_app, name="clusters")
 app.add_typer(plain, name="plain")
 _CONSOLE = Console(stderr=True)
