@@ -21,6 +21,7 @@ from stream.errors import FatalError
 from stream.model.repository import load_bundle
 from trainer.card import card as model_card
 from trainer.card import parity_table
+from trainer.cold.cli import cold
 from trainer.errors import TrainerError
 from trainer.evaluate import markdown, put_table
 from trainer.events.cli import events
@@ -50,6 +51,7 @@ app.add_typer(events, name="events")
 app.add_typer(samples, name="samples")
 app.command()(user_vectors)
 app.command()(explain)
+app.command()(cold)
 app.add_typer(clusters_app, name="clusters")
 app.add_typer(plain, name="plain")
 _CONSOLE = Console(stderr=True)

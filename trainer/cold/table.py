@@ -1,0 +1,68 @@
+"""The table: the model with text beside every model without, with intervals of what text adds to each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from trainer.evaluate import Scores, questions
+from trainer.pooling import Asked, auc_interval, measure, ndcg_interval
+from trainer.rows import Split
+
+TEXT: Final = "text"
+#: Whose scores are probabilities.
+_PROBABILITIES: Final = (TEXT, "gbdt")
+
+Table = dict[str, dict[str, Any]]
+
+
+def cold_table(
+    splits: Sequence[Split], said: Mapping[str, Sequence[Scores]], variants: Sequence[str]
+) -> Table:
+    """By variant: every model's figures, and by rival the model with text minus it with 95 % intervals by household.
+
+    Args:
+        splits: Some households at each cutoff.
+        said: By model and cutoff, ``text`` among them.
+        variants: Of ``trainer.evaluate.questions``.
+    """
+    asked = [questions(split.inputs) for split in splits]
+    found: Table = {}
+    for variant in variants:
+        cutoffs = [
+            Asked(split.inputs.households, by_variant[variant])
+            for split, by_variant in zip(splits, asked, strict=True)
+        ]
+        models = {
+            name: measure(cutoffs, scores, probabilities=name in _PROBABILITIES)
+            for name, scores in said.items()
+        }
+        gains = {name: _gain(said, name, cutoffs) for name in said if name != TEXT}
+        found[variant] = {"models": models, "text_minus": gains}
+    return found
+
+
+def _gain(
+    said: Mapping[str, Sequence[Scores]], rival: str, cutoffs: Sequence[Asked]
+) -> dict[str, list[float]]:
+    pair = said[TEXT], said[rival]
+    return {"ndcg10_ci": ndcg_interval(*pair, cutoffs), "macro_auc_ci": auc_interval(*pair, cutoffs)}
+
+
+def cold_markdown(tasks: Mapping[str, Table]) -> str:
+    """All tasks as one Markdown table."""
+    lines = [
+        "| task | variant | model | NDCG@10 | macro AUC | micro AUC | text minus it: NDCG@10 | macro AUC |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for task, table in tasks.items():
+        for variant, found in table.items():
+            for name, row in found["models"].items():
+                gain = found["text_minus"].get(name, {})
+                figures = (row["ndcg10"], row["macro_auc"], row["micro_auc"])
+                cells = [f"{figure:.4f}" for figure in figures]
+                cells += [_span(gain.get(figure)) for figure in ("ndcg10_ci", "macro_auc_ci")]
+                lines.append(f"| {task} | {variant} | {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _span(interval: list[float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:+.4f} to {interval[1]:+.4f}"
