@@ -20,6 +20,7 @@ from trainer.dates import AD_TEST, seconds
 from trainer.evaluate import ask_head
 from trainer.head_inputs import Inputs, pooled_windows
 from trainer.parity import OnnxModel
+from trainer.position_bias import PositionBias
 from trainer.ranking import auc
 from trainer.samples import Mailing, Samples
 from trainer.tables import Matrix
@@ -40,6 +41,7 @@ class ResponseRows(NamedTuple):
     redeemed: NDArray[np.bool_]  # [n]
     household: NDArray[np.int64]  # [n]
     is_test: NDArray[np.bool_]  # [n]
+    position: NDArray[np.int64]  # [n], ``position_bias.UNKNOWN`` where there is none
 
 
 def response_rows(
@@ -74,9 +76,13 @@ def fit_response(samples: Samples, rows: ResponseRows) -> dict[str, Any]:
     held_out = samples.held_out[rows.household]
     fitted = ~rows.is_test & samples.fitted[rows.household]
     mean, scale = rows.features[fitted].mean(axis=0), rows.features[fitted].std(axis=0) + 1e-6
-    slopes, offset = _bounded_logistic((rows.features[fitted] - mean) / scale, rows.redeemed[fitted])
-    # The scaling goes into the weights: the worker has raw features.
-    weights = (slopes / scale).astype(np.float32)
+    bias = PositionBias(rows.position[fitted])
+    standard = (rows.features[fitted] - mean) / scale
+    design = np.concatenate([standard, bias.columns(rows.position[fitted])], axis=1)
+    slopes, offset = _bounded_logistic(design, rows.redeemed[fitted])
+    own, effects = slopes[: len(RESPONSE_FEATURES)], slopes[len(RESPONSE_FEATURES) :]
+    # The scaling goes into the weights: the worker has raw features. Effects of positions stay behind.
+    weights = (own / scale).astype(np.float32)
     response = ResponseModel(weights, float(offset - weights @ mean))
     probability = response.predict(rows.features)
     fit_rate = float(rows.redeemed[fitted].mean())
@@ -86,6 +92,7 @@ def fit_response(samples: Samples, rows: ResponseRows) -> dict[str, Any]:
             "fit_rows": int(fitted.sum()),
             "fit_redeemed": int(rows.redeemed[fitted].sum()),
             "fit_rate": fit_rate,
+            "position_effects": dict(zip(bias.names, effects.tolist(), strict=True)),
             "test": _metrics(probability, rows, rows.is_test, fit_rate),
             "test_held_out": _metrics(probability, rows, rows.is_test & held_out, fit_rate),
         },
@@ -95,7 +102,9 @@ def fit_response(samples: Samples, rows: ResponseRows) -> dict[str, Any]:
 def _bounded_logistic(
     features: NDArray[np.float32], outcomes: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], float]:
-    """Weights [6] and bias of a ridge logistic regression in which no sign of interest counts against a creative.
+    """Weights [F] and bias of a ridge logistic regression in which no sign of interest counts against a creative.
+
+    Columns beyond ``RESPONSE_FEATURES`` are free.
 
     With a hundred redemptions a free fit gives alike features opposite signs: the better a creative fits the user,
     the worse it would rank by one of them.
@@ -112,8 +121,9 @@ def _bounded_logistic(
         return float(value), design.T @ wrong + ridge * parameters
 
     bounds = [(0.0 if name in _NEVER_AGAINST else None, None) for name in RESPONSE_FEATURES]
+    bounds += [(None, None)] * (design.shape[1] - len(bounds))
     start = np.zeros(design.shape[1])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[*bounds, (None, None)])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return found.x[:-1], float(found.x[-1])
 
 
@@ -174,6 +184,7 @@ def _mailing_rows(
         redeemed=mailing.redeemed.reshape(-1),
         household=np.repeat(mailing.households, coupons),
         is_test=np.full(count * coupons, mailing.at_ms >= seconds(AD_TEST) * 1000),
+        position=mailing.positions.reshape(-1),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stream.events import BehaviourEvent
+from trainer.position_bias import UNKNOWN
 from trainer.samples import Mailing, Snapshot
 
 
@@ -21,6 +22,7 @@ class Mailings:
         self._campaigns = {campaign["cid"]: campaign for campaign in campaigns if campaign["mailed"]}
         self._recipients: dict[str, set[int]] = defaultdict(set)
         self._redeemed: set[tuple[str, str, int]] = set()
+        self._positions: dict[tuple[str, str, int], int] = {}
         self.snapshots: dict[str, Snapshot] = {}
 
     def moments(self) -> list[tuple[int, str]]:
@@ -34,6 +36,9 @@ class Mailings:
             return
         if event.event_type == "ad_impression":
             self._recipients[ad.cid].add(place)
+            index = event.items[0].index if event.items else None
+            if ad.crid is not None and index is not None:
+                self._positions.setdefault((ad.cid, ad.crid, place), index)  # where it was seen first
         elif event.event_type == "ad_click" and ad.crid is not None:
             self._redeemed.add((ad.cid, ad.crid, place))
 
@@ -44,7 +49,9 @@ class Mailings:
     def _finished(self, cid: str, snapshot: Snapshot) -> Mailing:
         households = np.array(sorted(self._recipients[cid]), dtype=np.int64)
         crids = [creative["crid"] for creative in self._campaigns[cid]["creatives"]]
-        redeemed = [[(cid, crid, place) in self._redeemed for crid in crids] for place in households.tolist()]
+        keys = [[(cid, crid, place) for crid in crids] for place in households.tolist()]
+        redeemed = [[key in self._redeemed for key in row] for row in keys]
+        positions = [[self._positions.get(key, UNKNOWN) for key in row] for row in keys]
         return Mailing(
             cid=cid,
             at_ms=self._campaigns[cid]["starts_at_ms"],
@@ -52,4 +59,5 @@ class Mailings:
             snapshot=snapshot.of(households),
             crids=crids,
             redeemed=np.array(redeemed, dtype=np.bool_).reshape(len(households), len(crids)),
+            positions=np.array(positions, dtype=np.int64).reshape(len(households), len(crids)),
         )

@@ -73,6 +73,8 @@ class Mailing(NamedTuple):
     #: The coupons, in the order of the columns of ``redeemed``.
     crids: list[str]
     redeemed: NDArray[np.bool_]  # [n, coupons]
+    #: Where each stood, as the impressions say (``index`` of their item); -1 where they don't.
+    positions: NDArray[np.int64]  # [n, coupons]
 
 
 class Samples:
@@ -140,13 +142,16 @@ class Samples:
     def mailing(self, cid: str) -> Mailing:
         """One campaign of those in ``mailed``."""
         with np.load(mailing_path(self.directory, cid)) as arrays:
+            redeemed = arrays["redeemed"]
+            nowhere = np.full(redeemed.shape, -1, dtype=np.int64)  # as samples without positions were written
             return Mailing(
                 cid=cid,
                 at_ms=int(arrays["at_ms"]),
                 households=arrays["households"],
                 snapshot=Snapshot(**{name: arrays[name] for name in Snapshot._fields}),
                 crids=[str(crid) for crid in arrays["crids"]],
-                redeemed=arrays["redeemed"],
+                redeemed=redeemed,
+                positions=arrays.get("positions", nowhere),
             )
 
 

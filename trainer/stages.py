@@ -91,7 +91,7 @@ def ad_response(work: Workspace, repository: Path | None = None) -> dict[str, An
 def coupon_response(work: Workspace, repository: Path | None) -> dict[str, Any]:
     """How well a response model on this head does on later campaigns, by rows; empty if the data has no mailings."""
     metrics = ad_response(work, repository)["metrics"]
-    return {name: rows for name, rows in metrics.items() if isinstance(rows, dict)}
+    return {name: metrics[name] for name in ("test", "test_held_out") if name in metrics}
 
 
 def evaluate(

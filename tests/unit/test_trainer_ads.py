@@ -1,10 +1,16 @@
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 from stream.ads.response import RESPONSE_FEATURES, ResponseModel
-from trainer.ads import _bounded_logistic, assumed_response
+from stream.events import BehaviourEvent
+from trainer.ads import ResponseRows, _bounded_logistic, assumed_response, fit_response
+from trainer.mailings import Mailings
+from trainer.position_bias import UNKNOWN, PositionBias
+from trainer.samples import Samples, Snapshot
 
 pytestmark = pytest.mark.trainer
 
@@ -42,3 +48,63 @@ def test_without_mailings_creatives_are_ordered_by_interest_alone() -> None:
 
     assert probability[1] == pytest.approx(0.01, abs=1e-4)
     assert np.all(np.diff(probability) > 0)
+
+
+def impressions(count: int) -> ResponseRows:
+    """What users like is put first by the shop; what stands second is answered half as often, third a quarter as often."""
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(count, len(RESPONSE_FEATURES))).astype(np.float32)
+    interest = features[:, RESPONSE_FEATURES.index("interest_logit")]
+    position = np.clip(np.round(1 - interest + draw.normal(size=count)), 0, 2).astype(np.int64)
+    odds = np.exp(-1.5 + 0.5 * interest) * 0.5**position
+    return ResponseRows(
+        features=features,
+        redeemed=draw.random(count) < odds / (1 + odds),
+        household=np.arange(count) % 8 // 7,  # every eighth is the second's
+        is_test=np.arange(count) % 4 == 3,
+        position=position,
+    )
+
+
+class TwoHouseholds:
+    """The second is held out."""
+
+    held_out = np.array([False, True])
+    fitted = np.array([True, False])
+
+
+def test_what_stood_lower_is_not_liked_less() -> None:
+    rows, shop = impressions(30_000), cast("Samples", TwoHouseholds())
+
+    told = fit_response(shop, rows)
+    blind = fit_response(shop, rows._replace(position=np.full(30_000, UNKNOWN)))
+
+    place = RESPONSE_FEATURES.index("interest_logit")
+    assert told["weights"][place] == pytest.approx(0.5, abs=0.06)
+    assert blind["weights"][place] > 0.65
+    effects = told["metrics"]["position_effects"]
+    assert effects["from_position_1"] == pytest.approx(np.log(0.5), abs=0.15)
+    assert effects["from_position_2"] == pytest.approx(np.log(0.25), abs=0.2)
+    assert blind["metrics"]["position_effects"] == {}
+
+
+def test_positions_too_rare_join_the_one_before() -> None:
+    bias = PositionBias(np.repeat([1, 2, 5, 9], [300, 300, 10, 250]))
+
+    assert bias.names == ["from_position_2", "from_position_9"]
+    columns = bias.columns(np.array([UNKNOWN, 1, 2, 5, 9, 12]))
+    assert columns.tolist() == [[0, 0], [0, 0], [1, 0], [1, 0], [0, 1], [0, 1]]
+
+
+def test_an_impression_tells_where_it_stood() -> None:
+    campaign = {"cid": "c", "starts_at_ms": 0, "mailed": True, "creatives": [{"crid": "a"}, {"crid": "b"}]}
+    mailings = Mailings([campaign])
+    item = {"item_id": "x", "index": 3}
+    for crid, items in (("a", [item]), ("b", [])):
+        ad = {"cid": "c", "crid": crid}
+        event = {"event_type": "ad_impression", "user_id": "u", "ad": ad, "items": items}
+        mailings.note(BehaviourEvent.model_validate(event), 0)
+    nothing: Any = np.zeros(1)
+    mailings.snapshots["c"] = Snapshot(*[nothing] * len(Snapshot._fields))
+
+    assert mailings.finished()[0].positions.tolist() == [[3, UNKNOWN]]
