@@ -88,6 +88,10 @@ class Workspace:
         document: dict[str, Any] = json.loads((self.directory / f"{name}.json").read_text(encoding="utf-8"))
         return document
 
+    def has_json(self, name: str) -> bool:
+        """Whether a stage left figures."""
+        return (self.directory / f"{name}.json").exists()
+
     def onnx_sha256(self) -> dict[str, str]:
         """Hashes of both exported models, by file name.
 

@@ -187,6 +187,24 @@ def content(given: Scored, who: dict[str, list[str]]) -> dict[str, Any]:
                 "base_rate_log_loss": 0.15,
             }
         },
+        "explanations": {
+            "cutoff": "2017-10-01",
+            "methods": {
+                "occlusion": {
+                    "spearman": 0.9,
+                    "spearman_ci": [0.8, 0.95],
+                    "same_top": 0.75,
+                    "scores": 30,
+                    "users": 10,
+                    "behaviours": 400,
+                },
+                "update": {"scores": 0, "users": 0, "behaviours": 0},
+            },
+            "example": {
+                "interest": "tea",
+                "behaviours": [{"text": "tea, food", "days_ago": 2.0, "occlusion": 0.5, "left_out": 0.4}],
+            },
+        },
         "reliability": reliability(given),
         "by_cutoff": by_cutoff(given),
         "by_history": by_history(given),
@@ -218,9 +236,11 @@ def test_both_documents_are_whole_and_the_html_needs_nothing_else(tmp_path: Path
     text = (tmp_path / "report.md").read_text()
     page = (tmp_path / "report.html").read_text()
     assert "| test: 9 | 2 | 0.800 | 0.10000 | 0.20000 | 0.15000 |" in text
+    assert "| occlusion | 0.900 (0.800 to 0.950) | 0.75 | 30 | 10 | 400 |" in text
+    assert "| tea, food | 2.0 | +0.5000 | +0.4000 |" in text
     assert "| side small | 7 | - | - | - | - | too few |" in text
     assert "![calibration gap by group](fairness.png)" in text
     assert "interest &lt;3&gt;" in text
     assert page.count('src="data:image/png;base64,') == 5
     assert "http" not in page
-    assert page.count("<table>") == 8  # of models, coupons, bins, cutoffs, history, buyers, groups, interests
+    assert page.count("<table>") == 10

@@ -18,6 +18,8 @@ from trainer.explain.refold import Refolder, Step, without
 from trainer.pooling import household_draws, middle_95
 from trainer.tables import Matrix
 
+#: The file of figures in the work directory, which an evaluation report takes in.
+EXPLAIN: Final = "explain"
 #: A correlation of fewer behaviours is mostly luck.
 MIN_BEHAVIOURS: Final = 5
 _DRAWS: Final = 2000

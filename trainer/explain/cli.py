@@ -13,7 +13,7 @@ from stream.window import DAY_MS
 from trainer.contract import DIMENSIONS
 from trainer.dates import seconds
 from trainer.explain.attribution import Asking
-from trainer.explain.check import CheckSize, Explained, explain_user, summary
+from trainer.explain.check import EXPLAIN, CheckSize, Explained, explain_user, summary
 from trainer.explain.refold import Refolder, records_of, steps_of
 from trainer.progress import Progress, shown
 from trainer.samples import Samples
@@ -21,8 +21,6 @@ from trainer.samples_command import WORK, ArchiveOption, WorkOption
 from trainer.stages import head_and_vectors
 from trainer.workspace import Workspace, write_json
 
-#: The file of figures in the work directory, which an evaluation report takes in.
-EXPLAIN: Final = "explain"
 _CONSOLE: Final = Console(stderr=True)
 #: How many behaviours of the example are told.
 _TOLD: Final = 5

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from trainer.evaluate import MODEL, ask_head, machine, markdown
+from trainer.explain.check import EXPLAIN
 from trainer.report.choices import best_threshold, classified, reliability
 from trainer.report.fairness import MIN_HOUSEHOLDS, TOLERANCE, fairness
 from trainer.report.groups import household_groups
@@ -55,6 +56,7 @@ def write_report(
     threshold = best_threshold(scored if choice.validation else _validation(work, choice.repository))
     figures: dict[str, Any] = {
         "coupon_response": coupon_response,
+        "explanations": _explanations(work),
         "reliability": reliability(scored),
         "by_cutoff": by_cutoff(scored),
         "by_history": by_history(scored),
@@ -82,6 +84,12 @@ def write_report(
         choice.directory / FIGURES, {"variants": evaluation.variants, "intent": evaluation.intent, **figures}
     )
     return figures
+
+
+def _explanations(work: Workspace) -> dict[str, Any] | None:
+    """What ``interestflow-trainer explain`` found in this work directory, if it was run."""
+    found = work.json(EXPLAIN) if work.has_json(EXPLAIN) else None
+    return found if found and found["example"] else None
 
 
 def _validation(work: Workspace, repository: Path | None) -> Scored:
