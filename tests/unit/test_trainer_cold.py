@@ -11,11 +11,15 @@ torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 from stream.archive.description import InterestChoice  # noqa: E402
 from tests.shop_files import purchase, write_archive  # noqa: E402
+from trainer.cold.catalogue import Lines, new_products, read_lines, weights  # noqa: E402
 from trainer.cold.categories import group_of, score_held_out_categories  # noqa: E402
 from trainer.cold.learner import Block, Learner, LearnerRecipe  # noqa: E402
 from trainer.cold.names import borrowed, lending  # noqa: E402
 from trainer.cold.product_types import score_product_types  # noqa: E402
-from trainer.cold.table import cold_markdown, cold_table  # noqa: E402
+from trainer.cold.products import score_new_products  # noqa: E402
+from trainer.cold.table import asked_of, cold_markdown, cold_table  # noqa: E402
+from trainer.dates import seconds  # noqa: E402
+from trainer.pooling import measure  # noqa: E402
 from trainer.progress import silent  # noqa: E402
 from trainer.record import plan_samples, write_samples  # noqa: E402
 from trainer.rows import TextVectors  # noqa: E402
@@ -67,7 +71,7 @@ def test_held_out_categories_are_told_by_their_names_alone(shop: Samples) -> Non
     splits, said = score_held_out_categories(shop, vectors(shop), RECIPE, silent, held_out=False)
 
     assert [split.day for split in splits] == [shop.calendar.validation]
-    found = cold_table(splits, said, ["all"])["all"]["models"]
+    found = cold_table(asked_of(splits, ["all"]), said)["all"]["models"]
     assert found["text"]["micro_auc"] > 0.8
     assert found["text"]["micro_auc"] > found["gbdt"]["micro_auc"] + 0.1
     assert {group_of(name) for name in CATEGORIES} <= set(range(5))
@@ -132,9 +136,63 @@ def test_the_table_says_what_text_adds_to_each_rival(shop: Samples, tmp_path: Pa
     bought = [split.inputs.bought.numpy().astype(np.float32) for split in splits]
     flat = [np.full_like(scores, 0.5) for scores in bought]
 
-    table = cold_table(splits, {"popularity": flat, "text": bought}, ["all"])
+    table = cold_table(asked_of(splits, ["all"]), {"popularity": flat, "text": bought})
 
     assert table["all"]["text_minus"]["popularity"]["ndcg10_ci"][0] > 0.0
     text = cold_markdown({"categories": table})
     assert "| categories | all | text | 1.0000 |" in text
     assert "| categories | all | popularity |" in text
+
+
+@pytest.fixture(scope="module")
+def arrivals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Samples]:
+    """A shop in which every week brings a new product of each kind, and users try those of their kind."""
+    bodies = []
+    for week in range(WEEKS + 1):
+        for user in range(USERS):
+            kind = user % KINDS
+            name = next(name for name in CATEGORIES if kind_of(name) == kind)
+            body = purchase(f"u{user}", 7 * week + 0.01 * user, name)
+            body["items"].append({**body["items"][0], "item_id": f"new {name} {week}"})
+            bodies.append(body)
+    directory = tmp_path_factory.mktemp("arrivals")
+    choice = InterestChoice(min_buyers=1)
+    archive = write_archive(directory / "events", bodies, choice=choice)
+    return archive, write_samples(plan_samples(archive), directory / "samples")
+
+
+def test_new_products_are_those_that_nobody_bought_before(arrivals: tuple[Path, Samples]) -> None:
+    archive, samples = arrivals
+    lines = read_lines(archive, samples)
+
+    found, texts = new_products(lines, seconds(samples.calendar.validation), 2**40)
+
+    start = seconds(samples.calendar.validation)
+    assert not set(found.tolist()) & set(lines.before(start).product.tolist())
+    assert len(found) > 0
+    assert len(texts) == len(found)
+
+
+def test_weights_decay_by_half(arrivals: tuple[Path, Samples]) -> None:
+    lines = Lines(
+        np.array([0, 0]),
+        np.array([1, 1]),
+        np.array([5, 6]),
+        np.array([0, 28 * 86_400]),
+        np.zeros((2, 3), dtype=np.int64),
+    )
+
+    found = weights(lines, 28 * 86_400, 28.0, (1, 2))
+
+    assert found.tolist() == [[0.0, 1.5]]
+
+
+def test_new_products_are_scored_by_their_place_and_their_text(arrivals: tuple[Path, Samples]) -> None:
+    archive, samples = arrivals
+
+    cutoffs, said = score_new_products(samples, vectors(samples), archive, RECIPE, silent, held_out=False)
+
+    assert set(said) == {"popularity", "type_frequency", "gbdt", "text"}
+    found = measure(cutoffs, said["text"], probabilities=True)
+    assert found["micro_auc"] is not None
+    assert found["micro_auc"] > 0.9

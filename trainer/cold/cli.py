@@ -10,14 +10,15 @@ from rich.console import Console
 from trainer.cold.categories import score_held_out_categories
 from trainer.cold.learner import LearnerRecipe
 from trainer.cold.product_types import score_product_types
-from trainer.cold.table import Table, cold_markdown, cold_table
+from trainer.cold.products import score_new_products
+from trainer.cold.table import Questions, Said, Table, asked_of, cold_markdown, cold_table
 from trainer.encoder import base_directory, encode, load_base, load_tokenizer
 from trainer.errors import TrainerError
 from trainer.looks import LOOKS, count_look
 from trainer.progress import shown
 from trainer.rows import TextVectors
 from trainer.samples import Samples
-from trainer.samples_command import WORK, WorkOption
+from trainer.samples_command import WORK, ArchiveOption, WorkOption
 from trainer.stages import head_and_vectors
 from trainer.workspace import Workspace, write_json
 
@@ -29,12 +30,7 @@ _VARIANTS: Final = {"categories": ("all",), "product-types": ("all", "novel8", "
 class _Task(StrEnum):
     CATEGORIES = "categories"
     PRODUCT_TYPES = "product-types"
-
-
-_SCORE: Final = {
-    _Task.CATEGORIES: score_held_out_categories,
-    _Task.PRODUCT_TYPES: score_product_types,
-}
+    PRODUCTS = "products"
 
 
 class _Cutoff(StrEnum):
@@ -44,13 +40,14 @@ class _Cutoff(StrEnum):
 
 def cold(
     work: WorkOption = WORK,
+    archive: ArchiveOption = None,
     types: Annotated[
         Path | None,
         typer.Option("--types-work", help="Work directory with samples of product types, for that task."),
     ] = None,
     repository: Annotated[
         Path | None,
-        typer.Option(help="Read product types with the encoder published there; categories never are."),
+        typer.Option(help="Use the encoder published there, but for held-out categories, which it has seen."),
     ] = None,
     tasks: Annotated[list[_Task] | None, typer.Option("--task", help="Only these; else all.")] = None,
     cutoff: Annotated[
@@ -59,14 +56,25 @@ def cold(
     page: Annotated[Path | None, typer.Option(help="Write the table there, as Markdown.")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures there.")] = None,
 ) -> None:
-    """Held-out categories and product types, scored with and without text."""
+    """Held-out categories, product types and new products, scored with and without text."""
     workspace, held_out = Workspace(work), cutoff is _Cutoff.TEST
+    recipe, events = LearnerRecipe(), archive or workspace.journey_archive
     found: dict[str, Table] = {}
     with shown(_CONSOLE) as progress:
+
+        def ask(task: _Task, samples: Samples, vectors: TextVectors) -> tuple[Questions, Said]:
+            if task is _Task.PRODUCTS:
+                cutoffs, said = score_new_products(
+                    samples, vectors, events, recipe, progress, held_out=held_out
+                )
+                return {"all": cutoffs}, said
+            score = score_held_out_categories if task is _Task.CATEGORIES else score_product_types
+            splits, said = score(samples, vectors, recipe, progress, held_out=held_out)
+            return asked_of(splits, _VARIANTS[task.value]), said
+
         for task in tasks or list(_Task):
             samples, vectors = _read(task, workspace, types, repository)
-            splits, said = _SCORE[task](samples, vectors, LearnerRecipe(), progress, held_out=held_out)
-            found[task.value] = cold_table(splits, said, _VARIANTS[task.value])
+            found[task.value] = cold_table(*ask(task, samples, vectors))
     figures: dict[str, Any] = {"cutoff": cutoff.value, "tasks": found}
     if held_out:
         figures["test_looks"] = count_look(work / LOOKS, "interestflow-trainer cold --cutoff test")
@@ -81,17 +89,18 @@ def cold(
 def _read(
     task: _Task, work: Workspace, types: Path | None, repository: Path | None
 ) -> tuple[Samples, TextVectors]:
-    if task is _Task.CATEGORIES:
-        return work.samples(), _base_vectors(work.samples())
-    if types is None:
-        raise TrainerError(
-            "product types need samples of their own: `interestflow-trainer samples --interest-level 3 --min-buyers 30 --work "
-            "DIR`, then --types-work DIR"
-        )
-    other = Workspace(types)
-    if repository is None:
-        return other.samples(), _base_vectors(other.samples())
-    return other.samples(), head_and_vectors(other, repository)[1]
+    place = work
+    if task is _Task.PRODUCT_TYPES:
+        if types is None:
+            raise TrainerError(
+                "product types need samples of their own: `interestflow-trainer samples --interest-level 3 --min-buyers 30 "
+                "--work DIR`, then --types-work DIR"
+            )
+        place = Workspace(types)
+    samples = place.samples()
+    if repository is None or task is _Task.CATEGORIES:
+        return samples, _base_vectors(samples)
+    return samples, head_and_vectors(place, repository)[1]
 
 
 def _base_vectors(samples: Samples) -> TextVectors:

@@ -12,25 +12,33 @@ TEXT: Final = "text"
 _PROBABILITIES: Final = (TEXT, "gbdt")
 
 Table = dict[str, dict[str, Any]]
+#: By model and cutoff.
+Said = dict[str, list[Scores]]
+#: By variant and cutoff.
+Questions = Mapping[str, Sequence[Asked]]
 
 
-def cold_table(
-    splits: Sequence[Split], said: Mapping[str, Sequence[Scores]], variants: Sequence[str]
-) -> Table:
-    """By variant: every model's figures, and by rival the model with text minus it with 95 % intervals by household.
-
-    Args:
-        splits: Some households at each cutoff.
-        said: By model and cutoff, ``text`` among them.
-        variants: Of ``trainer.evaluate.questions``.
-    """
+def asked_of(splits: Sequence[Split], variants: Sequence[str]) -> Questions:
+    """Some of the variants of ``trainer.evaluate.questions`` at each cutoff."""
     asked = [questions(split.inputs) for split in splits]
-    found: Table = {}
-    for variant in variants:
-        cutoffs = [
+    return {
+        variant: [
             Asked(split.inputs.households, by_variant[variant])
             for split, by_variant in zip(splits, asked, strict=True)
         ]
+        for variant in variants
+    }
+
+
+def cold_table(asked: Questions, said: Mapping[str, Sequence[Scores]]) -> Table:
+    """By variant: every model's figures, and by rival the model with text minus it with 95 % intervals by household.
+
+    Args:
+        asked: Some households at each cutoff.
+        said: By model and cutoff, ``text`` among them.
+    """
+    found: Table = {}
+    for variant, cutoffs in asked.items():
         models = {
             name: measure(cutoffs, scores, probabilities=name in _PROBABILITIES)
             for name, scores in said.items()
