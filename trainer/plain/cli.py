@@ -10,7 +10,7 @@ from rich.console import Console
 
 from trainer.encoder import base_directory
 from trainer.errors import TrainerError
-from trainer.plain.fit import PlainRecipe, PlainRun, fit_plain
+from trainer.plain.fit import PRECISIONS, PlainRecipe, PlainRun, fit_plain
 from trainer.plain.tuning import TUNINGS
 from trainer.plain.window_text import WindowRows, read_rows
 from trainer.workspace import Workspace, write_json
@@ -34,6 +34,8 @@ def train(
     tokens: Annotated[int, typer.Option(min=8, max=512, help="Of the window's text.")] = _USUAL.tokens,
     epsilon: Annotated[float, typer.Option(min=0.0, help="Adversarial training (FGM); 0 for none.")] = 0.0,
     looks: Annotated[int, typer.Option(min=1, help="How often October is looked at.")] = _USUAL.looks,
+    look_rows: Annotated[int, typer.Option(min=10, help="Households of each look.")] = _USUAL.look_rows,
+    precision: Annotated[str, typer.Option(help=f"{' or '.join(PRECISIONS)}.")] = _USUAL.precision,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
     every: Annotated[int, typer.Option(min=1, help="Train and judge on every so many households only.")] = 1,
     report_to: Annotated[str, typer.Option(help="tensorboard, wandb, mlflow or none.")] = "none",
@@ -44,6 +46,8 @@ def train(
     """Train on the fit months, judge on the validation month; the test months are not read."""
     if tuning not in TUNINGS:
         raise TrainerError(f"no tuning is called {tuning!r}: choose one of {', '.join(TUNINGS)}")
+    if precision not in PRECISIONS:
+        raise TrainerError(f"no precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
     recipe = PlainRecipe(
         tuning=tuning,
         steps=steps,
@@ -51,6 +55,8 @@ def train(
         tokens=tokens,
         epsilon=epsilon,
         looks=looks,
+        look_rows=look_rows,
+        precision=precision,
         seed=seed,
     )
     workspace = Workspace(work)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from transformers import (
 from stream.clock import SystemClock
 from trainer.errors import TrainerError
 from trainer.plain.adversarial import AdversarialTrainer, RankAllocation
+from trainer.plain.stopwatch import Stopwatch
 from trainer.plain.tuning import LEARNING_RATES, Tuning, base_rates, merged, trained_ratio, tuned
 from trainer.plain.window_text import WindowRows
 from trainer.pooling import Asked, measure
@@ -36,6 +37,9 @@ _PATIENCE: Final = 3
 #: Batches of one row that the cost is measured with.
 _COST_ROWS: Final = 64
 _clock = SystemClock()
+
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class PlainRecipe:
         epsilon: Adversarial training, 0 for none.
         tokens: Of the window's text; the oldest behaviour is cut off.
         looks: How often the validation month is looked at; training stops early after three without progress.
+        look_rows: Households of each look, evenly spaced; the last figures are of all of them.
+        precision: ``bf16`` multiplies in half the bits, for CPUs and GPUs that have it.
         seed: Of everything.
     """
 
@@ -64,6 +70,8 @@ class PlainRecipe:
     epsilon: float = 0.0
     tokens: int = 128
     looks: int = 10
+    look_rows: int = 400
+    precision: Precision = "fp32"
     seed: int = 0
 
 
@@ -124,31 +132,34 @@ def fit_plain(
     if run.resume and not list(run.out.glob("checkpoint-*")):
         raise TrainerError(f"{run.out} has no checkpoint to go on from: leave out --resume")
     tokenizer = AutoTokenizer.from_pretrained(str(base), local_files_only=True, trust_remote_code=False)
-    judged = _Encoded(tokenizer, validation, recipe.tokens)
+    looked_at = validation.spaced(recipe.look_rows)
+    stopwatch = Stopwatch(_clock)
     trainer = AdversarialTrainer(
         epsilon=recipe.epsilon,
         model_init=_starter(base, fitted, recipe),
         args=arguments,
         train_dataset=_Encoded(tokenizer, fitted, recipe.tokens),
-        eval_dataset=judged,
+        eval_dataset=_Encoded(tokenizer, looked_at, recipe.tokens),
         data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=_judge(validation),
+        compute_metrics=_judge(looked_at),
         callbacks=[
             EarlyStoppingCallback(early_stopping_patience=_PATIENCE),
+            stopwatch,
             *([RankAllocation()] if recipe.tuning == "adalora" else []),
         ],
     )
-    began = _clock.monotonic_seconds()
     trained = trainer.train(resume_from_checkpoint=run.resume)
     model: Any = trainer.model
+    judged = _Encoded(tokenizer, validation, recipe.tokens)
+    trainer.compute_metrics = _judge(validation)
     figures = {
         "recipe": asdict(recipe),
         "rows": len(fitted.texts),
         "trained_ratio": trained_ratio(model),
         "steps": trained.global_step,
         "loss": trained.training_loss,
-        "seconds": round(_clock.monotonic_seconds() - began, 1),
-        "samples_per_second": trained.metrics["train_samples_per_second"],
+        "seconds": round(stopwatch.seconds, 1),
+        "samples_per_second": round(trained.global_step * recipe.batch / max(stopwatch.seconds, 1e-9), 2),
         "looks": [entry for entry in trainer.state.log_history if f"eval_{_METRIC}" in entry],
         "validation": _by_variant(trainer.predict(judged).metrics or {}),
         "milliseconds_per_row": _cost(model, judged),
@@ -186,6 +197,8 @@ def _arguments(recipe: PlainRecipe, run: PlainRun) -> TrainingArguments:
         label_names=["labels"],
         dataloader_pin_memory=False,
         use_cpu=not torch.cuda.is_available(),
+        bf16=recipe.precision == "bf16",
+        restore_callback_states_from_checkpoint=run.resume,
     )
 
 

@@ -44,6 +44,11 @@ class WindowRows(NamedTuple):
         candidates = {"all": np.ones_like(self.bought), "novel8": self.novel, "never": self.never}
         return {name: Question(self.bought, asked, self.active) for name, asked in candidates.items()}
 
+    def spaced(self, most: int) -> "WindowRows":
+        """So many of the rows at most, evenly spaced."""
+        rows = np.unique(np.linspace(0, len(self.texts) - 1, min(most, len(self.texts))).astype(np.int64))
+        return WindowRows([self.texts[row] for row in rows], *(column[rows] for column in self[1:]))
+
     @staticmethod
     def joined(parts: Sequence["WindowRows"]) -> "WindowRows":
         """All rows of the parts."""
