@@ -44,6 +44,7 @@ from trainer.stages import evaluate as evaluate_stage
 from trainer.stages import export as export_stage
 from trainer.train import train_encoder, train_head
 from trainer.unsupervised.cluster_cli import clusters_app, user_vectors
+from trainer.unsupervised.contrast_cli import contrast_command
 from trainer.unsupervised.pretrain_cli import pretrain_command
 from trainer.workspace import Workspace, make_repeatable, write_json
 
@@ -56,6 +57,7 @@ app.command()(cold)
 app.add_typer(clusters_app, name="clusters")
 app.add_typer(plain, name="plain")
 app.command("pretrain")(pretrain_command)
+app.command("contrast")(contrast_command)
 _CONSOLE = Console(stderr=True)
 _CLOCK = SystemClock()
 

@@ -22,7 +22,7 @@ from trainer.workspace import Workspace, make_repeatable, write_json
 
 _CONSOLE = Console(stderr=True)
 #: Fit cutoffs are weekly, and a window changes little in a week.
-_EVERY = 4
+EVERY = 4
 _USUAL = PretrainRecipe()
 
 
@@ -60,7 +60,7 @@ def pretrain_command(
 
 def read_lesson(samples: Samples, repository: Path) -> Lesson:
     """Windows at every fourth fit cutoff of the households that may be learnt from."""
-    households, windows = read_fit_windows(samples, _EVERY)
+    households, windows = read_fit_windows(samples, EVERY)
     places = samples.snapshot(samples.calendar.validation).window_texts.shape[1]
     return Lesson(
         sequences=padded(households, windows, places),
