@@ -12,6 +12,8 @@ from typing import Final, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.samples import Snapshot
+
 Rows = NDArray[np.int64]
 Augmentation = Literal["crop", "mask", "reorder", "neighbour", "synonym"]
 AUGMENTATIONS: Final[tuple[Augmentation, ...]] = get_args(Augmentation)
@@ -137,3 +139,18 @@ def one_of(names: Sequence[Augmentation], substitutes: Substitutes) -> Alter:
         return substitute(behaviours, candidates[name], RATIOS[name], draw)
 
     return alter
+
+
+def windows_of(snapshot: Snapshot, rows: NDArray[np.int64]) -> list[Behaviours]:
+    """The behaviour windows of some rows of a snapshot."""
+    found = []
+    for row in rows.tolist():
+        length = int((snapshot.window_texts[row] >= 0).sum())
+        found.append(
+            Behaviours(
+                snapshot.window_texts[row, :length].astype(np.int64),
+                snapshot.window_kinds[row, :length],
+                snapshot.window_occurred[row, :length],
+            )
+        )
+    return found

@@ -16,11 +16,14 @@ from safetensors.torch import load_file  # noqa: E402
 from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer  # noqa: E402
 
 from stream.events import EVENT_TYPES  # noqa: E402
+from tests.made_samples import REPOSITORY, write_made_samples  # noqa: E402
 from trainer.errors import TrainerError  # noqa: E402
+from trainer.plain.ablation import AblationSize, ablation, ablation_table, run_ablation  # noqa: E402
 from trainer.plain.cli import table  # noqa: E402
 from trainer.plain.fit import PlainRecipe, PlainRun, fit_plain  # noqa: E402
 from trainer.plain.tuning import TUNINGS, Tuning, base_rates, merged, trained_ratio, tuned  # noqa: E402
-from trainer.plain.window_text import WindowRows, window_text  # noqa: E402
+from trainer.plain.window_text import Altered, WindowRows, split_rows, window_text  # noqa: E402
+from trainer.samples import Samples  # noqa: E402
 
 DAY_MS = 86_400_000
 PURCHASE, CLICK = EVENT_TYPES.index("purchase"), EVENT_TYPES.index("click")
@@ -287,3 +290,75 @@ def test_runs_stand_in_one_table() -> None:
     assert (
         row == "| lora | 1.1% | 100 | 61 | 52 | 6.5 | 0.5000 | 0.5000 | 0.5000 | 0.6000 | 0.6000 | 0.6000 |"
     )
+
+
+def run(*ndcg: float, steps: int = 5) -> dict[str, Any]:
+    variants = {name: list(ndcg) for name in ("all", "novel8", "never")}
+    return {"ndcg": variants, "steps": steps, "seconds": 1.0}
+
+
+def test_a_factor_is_worth_its_mean_difference_over_seeds_and_households() -> None:
+    usual, better = [run(0.2, 0.4), run(0.4, 0.6)], [run(0.3, 0.5), run(0.5, 0.7)]
+
+    found = ablation({"usual": usual, "adversarial": better})
+
+    assert found["adversarial"]["novel8"]["ndcg10"] == pytest.approx(0.5)
+    assert found["adversarial"]["novel8"]["by_seed"] == pytest.approx([0.4, 0.6])
+    assert found["adversarial"]["all"]["difference_ci"] == pytest.approx([0.1, 0.1])
+    assert found["usual"]["never"]["difference"] == 0.0
+    assert "| adversarial | 0.5000 (0.4000, 0.6000) | +0.1000 (+0.1000 to +0.1000)" in ablation_table(found)
+
+
+def test_each_factor_changes_one_thing_of_the_recipe() -> None:
+    size = AblationSize()
+    usual = size.recipe("usual", 1)
+
+    assert usual.seed == 1
+    assert size.recipe("no_dropout", 1) == replace(usual, dropout=0.0)
+    assert size.recipe("no_early_stopping", 1) == replace(usual, patience=0)
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")  # few buyers, no AUC
+def test_an_ablation_makes_only_the_runs_that_are_not_there(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_made_samples(tmp_path / "samples")
+    samples = Samples(tmp_path / "samples")
+    monkeypatch.setattr("trainer.plain.ablation.base_directory", lambda: base)
+    size = AblationSize(seeds=1, steps=2, batch=4, tokens=16, every=20, judged_every=1, looks=1)
+    out = tmp_path / "ablation"
+
+    run_ablation(samples, REPOSITORY, out, size, ["no_dropout"])
+    (out / "usual-0" / "mark").touch()
+    found = run_ablation(samples, REPOSITORY, out, size, ["no_dropout", "adversarial"])
+
+    assert list(found) == ["usual", "no_dropout", "adversarial"]
+    assert (out / "usual-0" / "mark").exists()
+    assert sorted(path.name for path in (out / "adversarial-0").iterdir()) == ["figures.json"]
+    with pytest.raises(TrainerError, match="no factor is called 'luck': choose of usual, no_dropout"):
+        run_ablation(samples, REPOSITORY, out, size, ["luck"])
+
+
+def test_half_of_the_windows_are_told_altered(tmp_path: Path) -> None:
+    write_made_samples(tmp_path / "samples", households=60)
+    samples = Samples(tmp_path / "samples")
+    gone = Altered(lambda window, _: window.at(np.arange(0)), samples.texts, seed=0)
+
+    told, _ = split_rows(samples, 1, altered=gone)
+    untouched, _ = split_rows(samples, 1)
+
+    assert 0.4 < np.mean([text == "" for text in told.texts]) < 0.6
+    assert set(told.texts) <= {"", *untouched.texts}
+
+
+def test_a_look_is_at_evenly_spaced_households() -> None:
+    assert [len(rows(10).spaced(most).texts) for most in (3, 10, 99)] == [3, 10, 10]
+    assert rows(9).spaced(3).bought.tolist() == rows(9).bought[[0, 4, 8]].tolist()
+
+
+def test_a_run_in_half_the_bits_learns(base: Path, tmp_path: Path) -> None:
+    figures = fit_plain(base, rows(32), rows(32), replace(recipe(), precision="bf16"), PlainRun(tmp_path))
+
+    first, last = (figures["looks"][look]["eval_loss"] for look in (0, -1))
+    assert last < first
+    assert 0.0 < figures["looks"][0]["train_seconds"] < figures["seconds"]

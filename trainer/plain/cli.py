@@ -10,9 +10,10 @@ from rich.console import Console
 
 from trainer.encoder import base_directory
 from trainer.errors import TrainerError
+from trainer.plain.ablation import FACTORS, AblationSize, ablation_table, run_ablation
 from trainer.plain.fit import PRECISIONS, PlainRecipe, PlainRun, fit_plain
 from trainer.plain.tuning import TUNINGS
-from trainer.plain.window_text import WindowRows, read_rows
+from trainer.plain.window_text import split_rows
 from trainer.workspace import Workspace, write_json
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -20,6 +21,9 @@ _COLUMNS: Final = ("ndcg10", "macro_auc")
 _VARIANTS: Final = ("all", "novel8", "never")
 _WORK = Path("data/trainer")
 _USUAL: Final = PlainRecipe()
+_SIZE: Final = AblationSize()
+#: Augmentations all together; each by itself where it is asked for.
+_WHOLE: Final = [name for name in FACTORS if not name.startswith("augmentation_")]
 
 _Work = Annotated[Path, typer.Option(help="With the samples; runs are kept in plain/ below it.")]
 _Json = Annotated[Path | None, typer.Option("--json", help="Write the figures there.")]
@@ -60,9 +64,33 @@ def train(
         seed=seed,
     )
     workspace = Workspace(work)
-    fitted, validation = _rows(workspace, every)
+    fitted, validation = split_rows(workspace.samples(), every)
     run = PlainRun(work / "plain" / (name or tuning), report_to, resume)
     _tell(fit_plain(base_directory(), fitted, validation, recipe, run), json)
+
+
+@app.command()
+def ablate(
+    work: _Work = _WORK,
+    factors: Annotated[str, typer.Option(help=f"With commas, of {', '.join(FACTORS)}.")] = ",".join(_WHOLE),
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each.")] = _SIZE.seeds,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of a run.")] = _SIZE.steps,
+    batch: Annotated[int, typer.Option(min=1, help="Rows of a batch.")] = _SIZE.batch,
+    tokens: Annotated[int, typer.Option(min=8, max=512, help="Of the window's text.")] = _SIZE.tokens,
+    every: Annotated[int, typer.Option(min=1, help="Learn from every so many households.")] = _SIZE.every,
+    repository: Annotated[Path, typer.Option(help="Its encoder says which texts are neighbours.")] = Path(
+        "triton_models"
+    ),
+    json: _Json = None,
+) -> None:
+    """What each measure against overfitting is worth; runs that are there are not made again, so it goes on after a kill."""
+    size = AblationSize(seeds=seeds, steps=steps, batch=batch, tokens=tokens, every=every)
+    found = run_ablation(
+        Workspace(work).samples(), repository, work / "plain-ablation", size, factors.split(",")
+    )
+    Console(width=160, soft_wrap=True).print(ablation_table(found), markup=False, highlight=False)
+    if json is not None:
+        write_json(json, found)
 
 
 @app.command()
@@ -92,16 +120,6 @@ def table(runs: dict[str, dict[str, Any]]) -> str:
             f"{run['samples_per_second']:.0f} | {run['milliseconds_per_row']:.1f} | {' | '.join(found)} |"
         )
     return "\n".join(lines)
-
-
-def _rows(workspace: Workspace, every: int) -> tuple[WindowRows, WindowRows]:
-    samples = workspace.samples()
-    purchases, calendar = samples.purchases(), samples.calendar
-    fitted = [
-        read_rows(samples, purchases, day, held_out=False, every=every) for day in calendar.fit_cutoffs()
-    ]
-    validation = read_rows(samples, purchases, calendar.validation, held_out=False, every=every)
-    return WindowRows.joined(fitted), validation
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -31,9 +31,10 @@ from trainer.plain.tuning import LEARNING_RATES, Tuning, base_rates, merged, tra
 from trainer.plain.window_text import WindowRows
 from trainer.pooling import Asked, measure
 
+#: Probabilities [n, L] of the validation rows.
+SAID: Final = "validation.npy"
 #: What decides between checkpoints.
 _METRIC: Final = "novel8_ndcg10"
-_PATIENCE: Final = 3
 #: Batches of one row that the cost is measured with.
 _COST_ROWS: Final = 64
 _clock = SystemClock()
@@ -55,7 +56,8 @@ class PlainRecipe:
         dropout: In every layer.
         epsilon: Adversarial training, 0 for none.
         tokens: Of the window's text; the oldest behaviour is cut off.
-        looks: How often the validation month is looked at; training stops early after three without progress.
+        looks: How often the validation month is looked at.
+        patience: Training stops early after so many looks without progress, and the best look's weights are kept; 0 for neither.
         look_rows: Households of each look, evenly spaced; the last figures are of all of them.
         precision: ``bf16`` multiplies in half the bits, for CPUs and GPUs that have it.
         seed: Of everything.
@@ -70,6 +72,7 @@ class PlainRecipe:
     epsilon: float = 0.0
     tokens: int = 128
     looks: int = 10
+    patience: int = 3
     look_rows: int = 400
     precision: Precision = "fp32"
     seed: int = 0
@@ -143,7 +146,7 @@ def fit_plain(
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_judge(looked_at),
         callbacks=[
-            EarlyStoppingCallback(early_stopping_patience=_PATIENCE),
+            *([EarlyStoppingCallback(recipe.patience)] if recipe.patience else []),
             stopwatch,
             *([RankAllocation()] if recipe.tuning == "adalora" else []),
         ],
@@ -152,6 +155,7 @@ def fit_plain(
     model: Any = trainer.model
     judged = _Encoded(tokenizer, validation, recipe.tokens)
     trainer.compute_metrics = _judge(validation)
+    said = trainer.predict(judged)
     figures = {
         "recipe": asdict(recipe),
         "rows": len(fitted.texts),
@@ -161,12 +165,13 @@ def fit_plain(
         "seconds": round(stopwatch.seconds, 1),
         "samples_per_second": round(trained.global_step * recipe.batch / max(stopwatch.seconds, 1e-9), 2),
         "looks": [entry for entry in trainer.state.log_history if f"eval_{_METRIC}" in entry],
-        "validation": _by_variant(trainer.predict(judged).metrics or {}),
+        "validation": _by_variant(said.metrics or {}),
         "milliseconds_per_row": _cost(model, judged),
     }
     if trainer.is_world_process_zero():
         whole: Any = merged(model)
         whole.save_pretrained(run.out / "model")
+        np.save(run.out / SAID, probabilities(np.asarray(said.predictions)))
         (run.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return figures
 
@@ -188,7 +193,7 @@ def _arguments(recipe: PlainRecipe, run: PlainRun) -> TrainingArguments:
         save_steps=every,
         logging_steps=every,
         save_total_limit=2,
-        load_best_model_at_end=True,
+        load_best_model_at_end=recipe.patience > 0,
         metric_for_best_model=f"eval_{_METRIC}",
         greater_is_better=True,
         report_to=run.report_to,

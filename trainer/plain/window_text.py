@@ -5,13 +5,14 @@ Shapes: n rows = household and cutoff, L interests, W window places.
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.events import EVENT_TYPES
 from stream.features import USER_FEATURES
+from trainer.augmentation import Alter, Behaviours, windows_of
 from trainer.dates import DAY_SECONDS, seconds
 from trainer.head_inputs import masks
 from trainer.ranking import Question
@@ -28,6 +29,19 @@ _AGES: Final = (
 )
 _LONG_AGO: Final = "before"
 _FIRST_SEEN: Final = USER_FEATURES.index("days_since_first_seen")
+
+
+#: A model that sees altered windows only would meet none as users have them.
+_ALTERED_RATIO: Final = 0.5
+
+
+class Altered(NamedTuple):
+    """How windows are altered before they are told."""
+
+    alter: Alter
+    #: All texts, and those that may stand for them.
+    texts: Sequence[str]
+    seed: int
 
 
 class WindowRows(NamedTuple):
@@ -83,7 +97,13 @@ def window_text(
 
 
 def read_rows(
-    samples: Samples, purchases: Purchases, day: date, *, held_out: bool, every: int = 1
+    samples: Samples,
+    purchases: Purchases,
+    day: date,
+    *,
+    held_out: bool,
+    every: int = 1,
+    altered: Altered | None = None,
 ) -> WindowRows:
     """The households that were seen before a cutoff, every so many of them.
 
@@ -93,6 +113,7 @@ def read_rows(
         day: The cutoff.
         held_out: Those that nothing is fitted on, or the others.
         every: 1 for all.
+        altered: Tell half of the windows altered; what was bought stays what it was.
     """
     everyone = samples.snapshot(day)
     chosen = (everyone.user[:, _FIRST_SEEN] > 0) & (samples.held_out == held_out)
@@ -101,7 +122,7 @@ def read_rows(
     candidates = masks(purchases, day, samples.shape)
     now_ms = seconds(day) * 1000
     return WindowRows(
-        texts=[_told(samples.texts, everyone, int(row), now_ms) for row in households],
+        texts=_told(samples.texts, windows_of(everyone, households), now_ms, altered),
         bought=bought[households],
         novel=candidates.novel[households],
         never=candidates.never[households],
@@ -109,15 +130,42 @@ def read_rows(
     )
 
 
-def _told(texts: Sequence[str], everyone: Any, row: int, now_ms: int) -> str:
-    places = everyone.window_texts[row]
-    length = int((places >= 0).sum())
-    return window_text(
-        [texts[place] for place in places[:length].tolist()],
-        everyone.window_kinds[row, :length].tolist(),
-        everyone.window_occurred[row, :length].tolist(),
-        now_ms,
-    )
+def split_rows(
+    samples: Samples, every: int, judged_every: int | None = None, altered: Altered | None = None
+) -> tuple[WindowRows, WindowRows]:
+    """Rows of the fit cutoffs, and of the validation cutoff; of every so many households that may be learnt from.
+
+    Args:
+        samples: Where to read.
+        every: Of the rows that are fitted.
+        judged_every: Of the rows of validation; ``every`` if not given.
+        altered: For the rows that are fitted.
+    """
+    purchases, calendar = samples.purchases(), samples.calendar
+    fitted = [
+        read_rows(samples, purchases, day, held_out=False, every=every, altered=altered)
+        for day in calendar.fit_cutoffs()
+    ]
+    judged = read_rows(samples, purchases, calendar.validation, held_out=False, every=judged_every or every)
+    return WindowRows.joined(fitted), judged
+
+
+def _told(
+    texts: Sequence[str], windows: Sequence[Behaviours], now_ms: int, altered: Altered | None
+) -> list[str]:
+    if altered is not None:
+        draw = np.random.default_rng([altered.seed, now_ms // _DAY_MS])
+        texts = altered.texts
+        windows = [altered.alter(one, draw) if draw.random() < _ALTERED_RATIO else one for one in windows]
+    return [
+        window_text(
+            [texts[place] for place in one.texts.tolist()],
+            one.kinds.tolist(),
+            one.occurred_ms.tolist(),
+            now_ms,
+        )
+        for one in windows
+    ]
 
 
 def _age(span_ms: int) -> str:

@@ -16,6 +16,7 @@ from trainer.augmentation import (
     Substitutes,
     neighbours,
     one_of,
+    windows_of,
     with_synonyms,
 )
 from trainer.contract import HEAD
@@ -34,9 +35,9 @@ from trainer.unsupervised.contrast import (
     user_states,
 )
 from trainer.unsupervised.linear_probe import Bought, Matrix, Vectors, probe
-from trainer.unsupervised.pretrain_cli import EVERY, published_vectors
-from trainer.unsupervised.sequences import Sequences, padded, read_fit_windows, windows_of
-from trainer.unsupervised.user_vectors import newest
+from trainer.unsupervised.pretrain_cli import EVERY
+from trainer.unsupervised.sequences import Sequences, padded, read_fit_windows
+from trainer.unsupervised.user_vectors import newest, published_vectors
 from trainer.workspace import Workspace, make_repeatable, write_json
 
 _CONSOLE = Console(stderr=True)

@@ -7,17 +7,14 @@ import torch
 import typer
 from rich.console import Console
 
-from trainer.contract import ENCODER
-from trainer.encoder import base_directory, load_tokenizer
 from trainer.errors import TrainerError
-from trainer.parity import onnx_encoder
 from trainer.progress import shown
 from trainer.samples import Samples
 from trainer.unsupervised.behaviour_network import ENCODERS
 from trainer.unsupervised.pretrain import OBJECTIVES, Lesson, PretrainRecipe, pretrain
 from trainer.unsupervised.pretrain_score import ask, score
 from trainer.unsupervised.sequences import padded, read_fit_windows, text_interests
-from trainer.unsupervised.user_vectors import Matrix, encode_texts, newest
+from trainer.unsupervised.user_vectors import published_vectors
 from trainer.workspace import Workspace, make_repeatable, write_json
 
 _CONSOLE = Console(stderr=True)
@@ -68,12 +65,6 @@ def read_lesson(samples: Samples, repository: Path) -> Lesson:
         interests=text_interests(samples),
         labels=len(samples.labels),
     )
-
-
-def published_vectors(texts: list[str], repository: Path) -> Matrix:
-    """Unit vectors of texts by the published encoder."""
-    encoder = onnx_encoder(newest(repository, ENCODER) / "model.onnx")
-    return encode_texts(encoder, load_tokenizer(base_directory()), texts)
 
 
 def _known(name: str, names: tuple[Any, ...]) -> Any:

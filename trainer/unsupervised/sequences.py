@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.augmentation import Behaviours
+from trainer.augmentation import Behaviours, windows_of
 from trainer.errors import TrainerError
-from trainer.samples import Samples, Snapshot
+from trainer.samples import Samples
 
 _HOUR_MS: Final = 3_600_000
 #: With less there is nothing to guess from.
@@ -48,21 +48,6 @@ def padded(households: NDArray[np.int64], windows: Sequence[Behaviours], places:
         since = np.diff(latest.occurred_ms, prepend=latest.occurred_ms[:1])
         gaps[row, :length] = np.log2(1.0 + since / _HOUR_MS)
     return Sequences(households, torch.from_numpy(texts), torch.from_numpy(kinds), torch.from_numpy(gaps))
-
-
-def windows_of(snapshot: Snapshot, rows: NDArray[np.int64]) -> list[Behaviours]:
-    """The behaviour windows of some rows of a snapshot."""
-    found = []
-    for row in rows.tolist():
-        length = int((snapshot.window_texts[row] >= 0).sum())
-        found.append(
-            Behaviours(
-                snapshot.window_texts[row, :length].astype(np.int64),
-                snapshot.window_kinds[row, :length],
-                snapshot.window_occurred[row, :length],
-            )
-        )
-    return found
 
 
 def read_windows(samples: Samples, day: date) -> tuple[NDArray[np.int64], list[Behaviours]]:

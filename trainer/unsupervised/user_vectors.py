@@ -81,10 +81,9 @@ def head_user_vectors(samples: Samples, repository: Path, day: date) -> UserVect
         TrainerError: If the day is no such cutoff, or nothing is published there.
     """
     require_cutoff(samples, day)
-    encoder = onnx_encoder(newest(repository, ENCODER) / "model.onnx")
     version = newest(repository, HEAD)
     head = onnx_head(version / "model.onnx")
-    texts = encode_texts(encoder, load_tokenizer(base_directory()), samples.texts)
+    texts = published_vectors(samples.texts, repository)
     inputs = read_inputs(samples, samples.purchases(), day, texts, held_out=False)
     users = np.array(samples.households)[inputs.households]
     return UserVectors(users, ask_head(head, inputs).user_vectors, f"{HEAD} {version.name}", day)
@@ -114,6 +113,12 @@ def require_cutoff(samples: Samples, day: date) -> None:
     if day not in allowed:
         days = ", ".join(one.isoformat() for one in allowed)
         raise TrainerError(f"{day} is no cutoff that may be looked at while choosing; take one of {days}")
+
+
+def published_vectors(texts: Sequence[str], repository: Path) -> Matrix:
+    """Unit vectors of texts by the published encoder."""
+    encoder = onnx_encoder(newest(repository, ENCODER) / "model.onnx")
+    return encode_texts(encoder, load_tokenizer(base_directory()), texts)
 
 
 def encode_texts(encoder: OnnxModel, tokenizer: Tokenizer, texts: Sequence[str]) -> Matrix:
