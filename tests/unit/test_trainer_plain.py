@@ -44,6 +44,8 @@ WORDS = [
 ]
 # A row says what is bought next: brie brings milk, bread brings soap.
 TEXTS = ["purchase today: brie", "purchase today: bread"]
+#: Several processes or runs; on a busy machine each start takes long.
+_LONG_SECONDS = 600
 BOUGHT = [[True, False, False], [False, True, False]]
 
 pytestmark = [
@@ -242,6 +244,7 @@ assert figures["steps"] == 20
 """
 
 
+@pytest.mark.timeout(_LONG_SECONDS)
 def test_two_processes_train_one_model_over_gloo(base: Path, tmp_path: Path) -> None:
     script = tmp_path / "two.py"
     script.write_text(_TWO_PROCESSES, encoding="utf-8")
@@ -265,7 +268,9 @@ def test_two_processes_train_one_model_over_gloo(base: Path, tmp_path: Path) -> 
     ]
     environment = {**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
 
-    done = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=150, check=False)
+    done = subprocess.run(
+        launch, env=environment, capture_output=True, text=True, timeout=_LONG_SECONDS - 30, check=False
+    )
 
     assert done.returncode == 0, done.stderr[-3000:]
     assert any((tmp_path / "out" / "model").glob("*.safetensors"))
@@ -318,6 +323,7 @@ def test_each_factor_changes_one_thing_of_the_recipe() -> None:
     assert size.recipe("no_early_stopping", 1) == replace(usual, patience=0)
 
 
+@pytest.mark.timeout(_LONG_SECONDS)
 @pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")  # few buyers, no AUC
 def test_an_ablation_makes_only_the_runs_that_are_not_there(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -27,6 +27,7 @@ def test_the_page_has_the_commands_of_clusters() -> None:
     assert [command.split()[0] for command in commands()][:2] == ["samples", "user-vectors"]
 
 
+@pytest.mark.timeout(600)  # many commands, each reads a model
 def test_every_command_of_the_page_runs_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_made_samples(tmp_path / "data" / "trainer" / "samples")
     (tmp_path / "triton_models").symlink_to(REPOSITORY)
