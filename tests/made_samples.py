@@ -31,7 +31,7 @@ def write_made_samples(directory: Path, households: int = 150, seed: int = 0) ->
         "households": [str(household) for household in range(1, households + 1)],
         "texts": [f"{category}, grocery" for category in categories],
         "calendar": _CALENDAR.document(),
-        "data": {},
+        "data": {"name": "A made shop", "sha256": "5a" * 32},
         "campaigns": [],
         "mailed": [],
     }

@@ -1,13 +1,16 @@
 """The label set: what the head scores, in the row order of SCORES."""
 
-import re
+import unicodedata
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 from stream.render import category_hash
 from trainer.errors import TrainerError
 
-_NOT_SLUG: Final = re.compile(r"[^a-z0-9]+")
+#: First letters of the Unicode categories that a slug keeps: letters, the marks on them, numbers.
+_KEPT: Final = frozenset("LMN")
+_HASH_CHARS: Final = 8
 
 
 class Interest(NamedTuple):
@@ -27,18 +30,19 @@ class LabelSet:
         level: Which of an item's categories is the interest, 1 to 5 (``stream.render``).
 
     Raises:
-        TrainerError: If two names have the same id, or one has none.
+        TrainerError: If a name comes twice, up to case and spaces.
     """
 
     def __init__(self, categories: list[str], taxonomy: str = "shop.category", level: int = 2) -> None:
         self.taxonomy = taxonomy
         self.level = level
-        self.interests = [Interest(slug(category), category, category) for category in categories]
-        ids = [interest.id for interest in self.interests]
-        if len(set(ids)) != len(ids):
-            repeated = sorted({name for name in ids if ids.count(name) > 1})
-            raise TrainerError(f"interest ids repeat: {', '.join(repeated)}; name these categories apart")
+        ids = interest_ids(categories)
+        self.interests = [Interest(*named) for named in zip(ids, categories, categories, strict=True)]
         self.row_by_category = {category_hash(category): row for row, category in enumerate(categories)}
+        if len(self.row_by_category) != len(categories):
+            kept = set(self.row_by_category.values())
+            repeated = ", ".join(repr(name) for row, name in enumerate(categories) if row not in kept)
+            raise TrainerError(f"categories repeat, up to case and spaces: {repeated}; list each once")
         self.hash = sha256("\n".join(ids).encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -60,6 +64,19 @@ class LabelSet:
         }
 
 
+def interest_ids(names: Sequence[str]) -> list[str]:
+    """An id per name, in order, each once: the slug; with a hash of the name if an earlier name has that slug, or none is left."""
+    ids: list[str] = []
+    for name in names:
+        short = slug(name)
+        if not short or short in ids:
+            short = f"{short or 'category'}-{sha256(name.encode()).hexdigest()[:_HASH_CHARS]}"
+        ids.append(short)
+    return ids
+
+
 def slug(name: str) -> str:
-    """Lower-case letters and digits joined by single hyphens."""
-    return _NOT_SLUG.sub("-", name.lower()).strip("-")
+    """Lower-case letters and digits of any script, joined by single hyphens."""
+    composed = unicodedata.normalize("NFKC", name).lower()
+    spaced = "".join(char if unicodedata.category(char)[0] in _KEPT else " " for char in composed)
+    return "-".join(spaced.split())

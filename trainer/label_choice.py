@@ -10,7 +10,7 @@ from stream.record import InputRecord
 from stream.render import interest_category, normalise
 from trainer.errors import TrainerError
 from trainer.events.reading import stored_records
-from trainer.interests import LabelSet, slug
+from trainer.interests import LabelSet
 
 
 def choose_labels(archive: Path, choice: InterestChoice, validation_ms: int) -> LabelSet:
@@ -36,7 +36,7 @@ def choose_labels(archive: Path, choice: InterestChoice, validation_ms: int) -> 
             f"{len(names)} categories of level {choice.level} have {choice.min_buyers} buyers before validation, of "
             f"{len(buyers)} categories; a model needs two: lower --min-buyers, or choose another --interest-level"
         )
-    return LabelSet(_told_apart(names), choice.taxonomy, choice.level)
+    return LabelSet(names, choice.taxonomy, choice.level)
 
 
 def buyers_by_category(records: Iterable[InputRecord], level: int) -> dict[str, set[str]]:
@@ -57,11 +57,3 @@ def buyers_by_category(records: Iterable[InputRecord], level: int) -> dict[str, 
             if name := normalise(interest_category(categories, level)):
                 buyers.setdefault(name, set()).add(event.user_id)
     return buyers
-
-
-def _told_apart(names: list[str]) -> list[str]:
-    """The names whose ids differ; of names that differ in punctuation alone the first."""
-    by_id: dict[str, str] = {}
-    for name in names:
-        by_id.setdefault(slug(name), name)
-    return [name for interest_id, name in by_id.items() if interest_id]

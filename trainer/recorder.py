@@ -5,6 +5,7 @@ Features know what had been *received* at a moment. Purchases, of which the labe
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -20,7 +21,7 @@ from stream.fold import Received, fold_event
 from stream.privacy import PrivacyRules
 from stream.received import received_from
 from stream.record import InputRecord
-from stream.render import render_event
+from stream.render import NOTHING, render_event
 from stream.state import UserState
 from stream.window import WindowPolicy
 from trainer.interests import LabelSet
@@ -28,6 +29,8 @@ from trainer.samples import Purchases, Snapshot
 
 #: A purchase that came beyond the grace is no feature, but it was made.
 _BOUGHT: Final = frozenset({Outcome.ACCEPTED, Outcome.LATE})
+#: A line of a purchase is kept as so many.
+_LINE_NUMBERS: Final = 6
 
 
 class Folded(NamedTuple):
@@ -35,6 +38,21 @@ class Folded(NamedTuple):
 
     event: BehaviourEvent
     place: int
+
+
+class LineCounts(NamedTuple):
+    """What became of the lines of purchases."""
+
+    lines: int
+    """All of them."""
+    no_text: int
+    """They name neither product nor category, and teach nothing."""
+    no_category: int
+    """Their text is learnt from; they are no purchase of an interest."""
+    other_category: int
+    """The same: their category is no interest, for it has too few buyers."""
+    other_categories: int
+    """So many categories these are."""
 
 
 class Recorder:
@@ -56,9 +74,12 @@ class Recorder:
         self._states = [UserState() for _ in users]
         self._texts: dict[int, str] = {}
         self._baskets: dict[tuple[int, str], int] = {}
-        #: Six numbers a line: user, basket, interest, text, second of the purchase, second of its arrival.
+        #: The numbers of each line: user, basket, interest, text, second of the purchase, second of its arrival.
         self._lines = array("q")
         self._bought: set[tuple[int, int]] = set()
+        self._silent = 0
+        #: Lines by the hash of a category that is no interest.
+        self._other: Counter[int] = Counter()
         self._folded = 0
 
     def fold(self, record: InputRecord) -> Folded | None:
@@ -87,10 +108,21 @@ class Recorder:
 
     def purchases(self) -> tuple[Purchases, NDArray[np.int64]]:
         """All that was bought so far, in the order of purchase, and when (UTC epoch) each line was received."""
-        columns = np.frombuffer(self._lines, dtype=np.int64).reshape(-1, 6)
+        columns = np.frombuffer(self._lines, dtype=np.int64).reshape(-1, _LINE_NUMBERS)
         columns = columns[np.argsort(columns[:, 4], kind="stable")].T
         household, basket, interest, text = (column.astype(np.int32) for column in columns[:4])
         return Purchases(household, basket, interest, text, columns[4].copy()), columns[5].copy()
+
+    def line_counts(self) -> LineCounts:
+        """What became of the lines so far."""
+        no_category = self._other[NOTHING]
+        return LineCounts(
+            lines=len(self._lines) // _LINE_NUMBERS + self._silent,
+            no_text=self._silent,
+            no_category=no_category,
+            other_category=self._other.total() - no_category,
+            other_categories=len(self._other) - (NOTHING in self._other),
+        )
 
     def read(self, now_ms: int) -> Snapshot:
         """All users at this moment."""
@@ -133,10 +165,14 @@ class Recorder:
         basket = self._baskets.setdefault((place, order), len(self._baskets))
         times = decoded.occurred_at_ms // 1000, received.record_ms // 1000
         for text, text_hash, category in render_event(event, self._policy.interest_level):
-            if text_hash:
-                row = self.text_rows.setdefault(text, len(self.text_rows))
-                interest = self.labels.row_by_category.get(category, -1)
-                self._lines.extend((place, basket, interest, row, *times))
+            if not text_hash:
+                self._silent += 1
+                continue
+            row = self.text_rows.setdefault(text, len(self.text_rows))
+            interest = self.labels.row_by_category.get(category, -1)
+            if interest < 0:
+                self._other[category] += 1
+            self._lines.extend((place, basket, interest, row, *times))
 
     def _text_rows(self, hashes: Iterable[int]) -> list[int]:
         # A text of a behaviour that is no purchase gets its row when it is first seen in a window.

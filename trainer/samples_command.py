@@ -83,11 +83,14 @@ def make_samples(
     with shown(_CONSOLE) as progress:
         archive = _archive(work, archive, progress)
         bar = progress("fold events", read_description(archive).events)
-        made = write_samples(plan_samples(archive, _choice(archive, said)), work.samples_directory, bar)
+        plan = plan_samples(archive, _choice(archive, said))
+        made = write_samples(plan, work.samples_directory, bar)
     return {
         "households": len(made.households),
+        "held_out": int(made.held_out.sum()),
         "interests": len(made.labels),
         "texts": len(made.texts),
+        "purchase_lines": plan.recorder.line_counts()._asdict(),
         "calendar": made.calendar.document(),
     }
 

@@ -12,7 +12,7 @@ from stream.features import HISTORY_FEATURES, NEVER_DAYS, USER_FEATURES
 from tests.shop_files import DAY_MS, FIRST_MS, purchase
 from trainer.events.reading import StoredRecord
 from trainer.interests import LabelSet
-from trainer.recorder import Recorder
+from trainer.recorder import LineCounts, Recorder
 
 pytestmark = pytest.mark.trainer
 
@@ -86,6 +86,18 @@ def test_the_lines_of_a_basket_become_purchases_with_the_row_of_their_interest()
     assert purchases.interest.tolist() == [1, -1]
     assert purchases.at_seconds.tolist() == [FIRST_MS // 1000] * 2
     assert received.tolist() == [FIRST_MS // 1000] * 2
+
+
+def test_lines_that_are_no_purchase_of_an_interest_are_counted() -> None:
+    nameless = {"item_id": "4711"}
+    no_category = {"item_id": "4712", "item_name": "brie"}
+    shop = recorder(
+        purchase("9", 0, "milk", "candles", "soap", "soap"), purchase("7", 0, items=[nameless, no_category])
+    )
+
+    assert shop.line_counts() == LineCounts(
+        lines=6, no_text=1, no_category=1, other_category=3, other_categories=2
+    )
 
 
 def test_what_is_bought_after_the_end_of_the_labels_is_left_out() -> None:

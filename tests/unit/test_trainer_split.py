@@ -1,13 +1,15 @@
+import json
 from datetime import date, timedelta
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from tests.made_samples import REPOSITORY
 from trainer.calendar import Calendar, calendar_of
 from trainer.dates import seconds
 from trainer.errors import TrainerError
-from trainer.interests import LabelSet, slug
+from trainer.interests import LabelSet, interest_ids, slug
 from trainer.samples import Purchases, bought_between, outcomes
 
 DAY = 86_400
@@ -107,10 +109,42 @@ def test_the_label_set_hash_is_that_of_the_ids_in_row_order() -> None:
     assert labels.hash == "c59ee1ed9fa2cf17b27e65a99bbe20987eb2ca705065227b4a2a89293ccfdc09"
 
 
-def test_a_slug_keeps_letters_and_digits() -> None:
-    assert slug("pnt btr/jelly & jams 2") == "pnt-btr-jelly-jams-2"
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("pnt btr/jelly & jams 2", "pnt-btr-jelly-jams-2"),
+        ("Käse", "käse"),
+        ("сыр и масло", "сыр-и-масло"),
+        ("हिन्दी चाय", "हिन्दी-चाय"),
+        ("緑茶 (100g)", "緑茶-100g"),
+        ("★ / !", ""),
+    ],
+)
+def test_a_slug_keeps_letters_and_digits_of_any_script(name: str, expected: str) -> None:
+    assert slug(name) == expected
 
 
-def test_two_categories_with_one_id_are_refused_by_name() -> None:
-    with pytest.raises(TrainerError, match="interest ids repeat: soft-drinks"):
-        LabelSet(["soft drinks", "soft-drinks"])
+def test_every_category_has_an_id_of_its_own() -> None:
+    names = ["soft drinks", "soft-drinks", "★", "!!!"]
+
+    # printf 'soft-drinks' | sha256sum, and so on
+    assert interest_ids(names) == [
+        "soft-drinks",
+        "soft-drinks-5dfd0aee",
+        "category-26c57b08",
+        "category-e84c538e",
+    ]
+    assert len(LabelSet(names)) == 4
+
+
+def test_the_shipped_interests_keep_their_ids() -> None:
+    shipped = json.loads((REPOSITORY / "interest_head" / "1" / "labels.json").read_text(encoding="utf-8"))
+
+    labels = LabelSet([interest["category"] for interest in shipped["interests"]])
+
+    assert labels.hash == shipped["label_set_hash"]
+
+
+def test_a_category_that_is_listed_twice_is_refused_by_name() -> None:
+    with pytest.raises(TrainerError, match="categories repeat, up to case and spaces: 'soft drinks'"):
+        LabelSet(["soft drinks", "Soft  Drinks"])
