@@ -59,7 +59,7 @@ lint: .venv-dev/.made ## Style, types and layers
 
 .PHONY: lint-trainer
 lint-trainer: .venv-dev/.made .venv-trainer/.made ## The trainer's types (needs torch)
-	$(DEV) -m mypy --strict --python-executable $(TRAINER) trainer $(wildcard tests/unit/test_trainer_*.py)
+	$(DEV) -m mypy --strict --python-executable $(TRAINER) trainer $(wildcard tests/unit/test_trainer_*.py tests/integration/test_trainer_*.py)
 
 # -- measure -----------------------------------------------------------------------------------------------------
 

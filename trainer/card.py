@@ -86,7 +86,8 @@ def _gated(gates: Section) -> Iterator[str]:
     forced = gates["forced"]
     for gate in gates["gates"]:
         outcome = "passed" if gate["passed"] else f"**overridden**: {forced[gate['name']]}"
-        yield f"| {gate['name']} | {gate['figure']:+.4f} | {gate['bound']:+.4f} | {outcome} |"
+        figure = "not measurable" if gate["figure"] is None else f"{gate['figure']:+.4f}"
+        yield f"| {gate['name']} | {figure} | {gate['bound']:+.4f} | {outcome} |"
     yield from ("", f"Predecessor: {gates['predecessor']}.", "")
 
 

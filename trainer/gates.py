@@ -5,6 +5,7 @@ cutoffs and labels; then they are of the same households. Whoever publishes belo
 manifest keeps both.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -27,6 +28,7 @@ class Gate:
     """One figure and its bound."""
 
     name: str
+    #: NaN if the shop is too small to measure it.
     figure: float
     #: At most, for a calibration error; at least, for a difference.
     bound: float
@@ -40,6 +42,8 @@ class Gate:
     @property
     def sentence(self) -> str:
         """What is measured, the figure and the bound."""
+        if math.isnan(self.figure):
+            return f"{self.name}: {self.says} can't be measured on so few held-out users"
         side = "at most" if self.name.startswith("ece") else "at least"
         return f"{self.name}: {self.says} is {self.figure:+.4f}, {side} {self.bound:+.4f} is asked"
 
@@ -57,7 +61,14 @@ class Verdict:
     def document(self) -> dict[str, Any]:
         """As the manifest has it."""
         return {
-            "gates": [{**asdict(gate), "passed": gate.passed} for gate in self.gates],
+            "gates": [
+                {
+                    **asdict(gate),
+                    "figure": None if math.isnan(gate.figure) else gate.figure,
+                    "passed": gate.passed,
+                }
+                for gate in self.gates
+            ],
             "predecessor": self.predecessor,
             "forced": dict(self.forced),
         }
@@ -163,7 +174,7 @@ def _figure(variants: Figures, *path: str | int) -> float:
     try:
         for step in path:
             found = found[step]
-        return float(found)
+        return math.nan if found is None else float(found)
     except (KeyError, IndexError, TypeError) as error:
         raise GateError(
             f"the evaluation has no figure {'.'.join(map(str, path))}, which a gate needs: "

@@ -1,6 +1,6 @@
 """Which interests a model scores: the categories with enough buyers, counted where nothing of the test can show."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from stream.archive.description import InterestChoice
@@ -13,13 +13,16 @@ from trainer.events.reading import stored_records
 from trainer.interests import LabelSet
 
 
-def choose_labels(archive: Path, choice: InterestChoice, validation_ms: int) -> LabelSet:
+def choose_labels(
+    archive: Path, choice: InterestChoice, validation_ms: int, users: Collection[str]
+) -> LabelSet:
     """The label set of an archive.
 
     Args:
         archive: With the purchases.
         choice: What the archive, or the command line, says of interests.
         validation_ms: Buyers are counted before, UTC ms.
+        users: Those that are sampled; others count as no buyers.
 
     Raises:
         TrainerError: If fewer than two categories have enough buyers.
@@ -30,7 +33,8 @@ def choose_labels(archive: Path, choice: InterestChoice, validation_ms: int) -> 
     buyers = buyers_by_category(
         (record for record in records if record.timestamp < validation_ms), choice.level
     )
-    names = sorted(name for name, users in buyers.items() if len(users) >= choice.min_buyers)
+    known = set(users)
+    names = sorted(name for name, who in buyers.items() if len(who & known) >= choice.min_buyers)
     if len(names) < 2:
         raise TrainerError(
             f"{len(names)} categories of level {choice.level} have {choice.min_buyers} buyers before validation, of "

@@ -36,7 +36,7 @@ class Asked(NamedTuple):
 def measure(
     cutoffs: Sequence[Asked], scores: Sequence[Scores], *, probabilities: bool
 ) -> dict[str, float | None]:
-    """All figures of one model in one variant.
+    """All figures of one model in one variant; of a shop that is too small for one it is NaN.
 
     NDCG@10, recall@10, micro AUC and the calibration error are over the rows of all cutoffs. Macro AUC is taken at each
     cutoff and averaged, so that it compares households of one day only.
@@ -54,9 +54,9 @@ def measure(
         [question.bought[mask] for (_, question), mask in zip(pairs, asked, strict=True)]
     )
     return {
-        "ndcg10": float(np.concatenate([ranking.ndcg for ranking in rankings]).mean()),
-        "recall10": float(np.concatenate([ranking.recall for ranking in rankings]).mean()),
-        "macro_auc": float(np.mean([np.nanmean(auc_by_interest(*pair)) for pair in pairs])),
+        "ndcg10": _mean([ranking.ndcg for ranking in rankings]),
+        "recall10": _mean([ranking.recall for ranking in rankings]),
+        "macro_auc": _mean([np.array([_mean([auc_by_interest(*pair)])]) for pair in pairs]),
         "micro_auc": auc(said, outcomes),
         "ece": calibration_error(said, outcomes) if probabilities else None,
     }
@@ -74,6 +74,8 @@ def ndcg_interval(
     _, places = np.unique(np.concatenate(rows), return_inverse=True)
     totals = np.bincount(places, np.concatenate(differences))
     counts = np.bincount(places)
+    if not len(totals):
+        return [np.nan, np.nan]
     drawn = household_draws(len(totals), _NDCG_DRAWS, seed)
     return middle_95((drawn @ totals) / (drawn @ counts))
 
@@ -94,7 +96,12 @@ def auc_interval(
         by_interest = drawn_auc_by_interest(our, cutoff.question, times) - drawn_auc_by_interest(
             their, cutoff.question, times
         )
-        gaps.append(np.nanmean(by_interest, axis=0))
+        if len(by_interest):
+            counted = (~np.isnan(by_interest)).sum(axis=0)
+            no_mean = np.full(draws, np.nan)
+            gaps.append(np.divide(np.nansum(by_interest, axis=0), counted, out=no_mean, where=counted > 0))
+    if not gaps:
+        return [np.nan, np.nan]
     return middle_95(np.mean(gaps, axis=0))
 
 
@@ -107,3 +114,10 @@ def middle_95(values: NDArray[Any]) -> list[float]:
     """Where the middle 95 % of the draws lie, [low, high]."""
     low, high = np.nanpercentile(values, _PERCENTILES)
     return [float(low), float(high)]
+
+
+def _mean(values: Sequence[NDArray[np.float64]]) -> float:
+    """The mean of what is a number; NaN if nothing is."""
+    numbers = np.concatenate(values)
+    numbers = numbers[~np.isnan(numbers)]
+    return float(numbers.mean()) if numbers.size else float("nan")

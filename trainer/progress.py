@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from stream.clock import SystemClock
+
 #: How often a step without a terminal says how far it is.
 _TOLD: Final = 5
 
@@ -41,6 +43,44 @@ def shown(console: Console) -> Iterator[Progress]:
             return lambda count: bars.advance(task, count)
 
         yield start
+
+
+class Pace:
+    """Bars that also measure how fast each step goes, from its first part on: what comes before is no training.
+
+    Args:
+        progress: Shows the bars.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._clock = SystemClock()
+        self._began: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
+        self._parts: dict[str, int] = {}
+
+    def __call__(self, title: str, total: int) -> Callable[[int], None]:
+        """Start a bar."""
+        shown_advance = self._progress(title, total)
+
+        def advance(count: int) -> None:
+            shown_advance(count)
+            now = self._clock.monotonic_seconds()
+            if title in self._began:
+                self._parts[title] = self._parts.get(title, 0) + count
+                self._ended[title] = now
+            else:
+                self._began[title] = now
+
+        return advance
+
+    def per_second(self) -> dict[str, float]:
+        """Parts per second by title, of steps with two parts or more."""
+        return {
+            title: parts / (self._ended[title] - self._began[title])
+            for title, parts in self._parts.items()
+            if self._ended[title] > self._began[title]
+        }
 
 
 class _Lines:

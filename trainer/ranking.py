@@ -48,14 +48,14 @@ def rank(scores: Scores, question: Question) -> Ranking:
 
 
 def auc(scores: NDArray[np.floating[Any]], outcomes: Flags) -> float:
-    """Share of pairs of a true and a false outcome that the scores order right, ties counting half."""
+    """Share of pairs of a true and a false outcome that the scores order right, ties counting half; NaN without a pair."""
     _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
     # The mean rank of equal scores.
     ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[places]
     positives = int(outcomes.sum())
     negatives = len(outcomes) - positives
     won = ranks[outcomes].sum() - positives * (positives + 1) / 2.0
-    return float(won / (positives * negatives))
+    return float(won / (positives * negatives)) if positives and negatives else float("nan")
 
 
 def auc_by_interest(scores: Scores, question: Question) -> NDArray[np.float64]:
@@ -80,20 +80,19 @@ def calibration_error(probabilities: NDArray[np.floating[Any]], outcomes: Flags,
 def drawn_auc_by_interest(
     scores: Scores, question: Question, drawn: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """AUC of each interest that has enough buyers under each draw of households, [interests, draws].
+    """AUC of each interest that has enough buyers under each draw of households, [interests, draws]; none may have.
 
     Args:
         scores: [n, L].
         question: Which interests have enough does not depend on the draw.
         drawn: How often each household is in each draw, [draws, n].
     """
-    return np.stack(
-        [
-            _drawn_auc(scores[asked, row], question.bought[asked, row], drawn[:, asked])
-            for row, asked in enumerate(_asked(question))
-            if _enough(question.bought[asked, row])
-        ]
-    )
+    aucs = [
+        _drawn_auc(scores[asked, row], question.bought[asked, row], drawn[:, asked])
+        for row, asked in enumerate(_asked(question))
+        if _enough(question.bought[asked, row])
+    ]
+    return np.array(aucs, dtype=np.float64).reshape(len(aucs), len(drawn))
 
 
 def _drawn_auc(scores: NDArray[np.float32], bought: Flags, drawn: NDArray[np.int64]) -> NDArray[np.float64]:

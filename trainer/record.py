@@ -23,6 +23,7 @@ from trainer.samples import (
     Purchases,
     Samples,
     cutoff_path,
+    drawn_users,
     mailing_path,
     purchases_path,
     write_description,
@@ -39,12 +40,13 @@ class Plan(NamedTuple):
     users: list[str]
 
 
-def plan_samples(archive: Path, choice: InterestChoice | None = None) -> Plan:
+def plan_samples(archive: Path, choice: InterestChoice | None = None, most_users: int | None = None) -> Plan:
     """Calendar, users and interests of an archive.
 
     Args:
         archive: A finished one.
         choice: In place of what the archive says of interests.
+        most_users: Sample so many users at most, drawn by a hash of their ids; None: all.
 
     Raises:
         ConfigurationError: If there is no finished archive.
@@ -55,8 +57,10 @@ def plan_samples(archive: Path, choice: InterestChoice | None = None) -> Plan:
     if not bought:
         raise TrainerError(f"{archive} has no purchases, and what is predicted are purchases: import some")
     calendar = calendar_of(_day(bought[0].first_ms), _day(bought[0].last_ms))
-    labels = choose_labels(archive, choice or described.interests, seconds(calendar.validation) * 1000)
-    users = user_ids(archive)
+    users = drawn_users(user_ids(archive), most_users)
+    labels = choose_labels(
+        archive, choice or described.interests, seconds(calendar.validation) * 1000, frozenset(users)
+    )
     return Plan(archive, described, calendar, Recorder(labels, users, calendar.end_seconds * 1000), users)
 
 

@@ -60,7 +60,7 @@ class Recorder:
 
     Args:
         labels: The interests.
-        users: Every user's id, in row order.
+        users: The ids of the users that are sampled, in row order.
         end_ms: Purchases count until then, UTC ms.
     """
 
@@ -83,7 +83,7 @@ class Recorder:
         self._folded = 0
 
     def fold(self, record: InputRecord) -> Folded | None:
-        """Fold one record; None if it says nothing (a bot's, or one that can't be decoded).
+        """Fold one record; None if it says nothing (a bot's, one that can't be decoded, or of a user who is not sampled).
 
         Records must come in the order of their timestamps.
         """
@@ -94,7 +94,9 @@ class Recorder:
         event = decoded.event
         if event.is_bot:
             return None  # as in FOLD: nothing is learnt from it
-        place = self._places[event.user_id]
+        place = self._places.get(event.user_id)
+        if place is None:
+            return None
         # One source, numbered as the records come: offsets only tell replays apart, and an archive has none.
         self._folded += 1
         received = received_from(0, record, decoded)._replace(offset=self._folded)

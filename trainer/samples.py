@@ -200,6 +200,14 @@ def mailing_path(directory: Path, cid: str) -> Path:
     return directory / f"mailing-{cid}.npz"
 
 
+def drawn_users(users: list[str], most: int | None) -> list[str]:
+    """At most so many of the users, in their order; fewer of them are part of more."""
+    if most is None or len(users) <= most:
+        return users
+    kept = set(sorted(users, key=lambda user: (_draw(user), user))[:most])
+    return [user for user in users if user in kept]
+
+
 def _draw(household: str) -> float:
     """A number from 0 to 1 that has nothing to do with whether the household is held out."""
     return int(sha256(f"share:{household}".encode()).hexdigest()[:12], 16) / 16**12

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from stream.archive.description import InterestChoice, is_finished, read_description
+from trainer.capacity import training_bytes
 from trainer.events.journey import JOURNEY_EVENTS, archive_journey
 from trainer.progress import Progress, shown
 from trainer.record import plan_samples, write_samples
@@ -30,22 +31,32 @@ _InterestLevel = Annotated[
 _MinBuyers = Annotated[
     int | None, typer.Option(min=1, help="An interest needs so many buyers; else the archive's number.")
 ]
+_MostUsers = Annotated[
+    int | None,
+    typer.Option(
+        "--users",
+        min=1,
+        help="Sample so many at most, drawn by a hash of their ids: training keeps them in memory.",
+    ),
+]
 _Json = Annotated[Path | None, typer.Option("--json", help="Write the figures there.")]
 WORK: Final = Path("data/trainer")
 
 
 @samples.callback(invoke_without_command=True)
-def samples_command(
+def samples_command(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     context: typer.Context,
     work: WorkOption = WORK,
     archive: ArchiveOption = None,
     interest_level: _InterestLevel = None,
     min_buyers: _MinBuyers = None,
+    users: _MostUsers = None,
     json: _Json = None,
 ) -> None:
     """Fold the events of an archive and write what was known of each user at each cutoff."""
     if context.invoked_subcommand is None:
-        _tell(make_samples(Workspace(work), archive, _said(interest_level, min_buyers)), json)
+        said = _said(interest_level, min_buyers)
+        _tell(make_samples(Workspace(work), archive, said, users), json)
 
 
 @samples.command("check")
@@ -71,7 +82,10 @@ def check_command(  # noqa: PLR0913, PLR0917 - each is an option of the command 
 
 
 def make_samples(
-    work: Workspace, archive: Path | None = None, said: Mapping[str, int] = _NOTHING_SAID
+    work: Workspace,
+    archive: Path | None = None,
+    said: Mapping[str, int] = _NOTHING_SAID,
+    most_users: int | None = None,
 ) -> dict[str, Any]:
     """The stage; figures.
 
@@ -79,11 +93,12 @@ def make_samples(
         work: Gets the samples.
         archive: None for the Complete Journey.
         said: What the command line says of interests.
+        most_users: None for all.
     """
     with shown(_CONSOLE) as progress:
         archive = _archive(work, archive, progress)
         bar = progress("fold events", read_description(archive).events)
-        plan = plan_samples(archive, _choice(archive, said))
+        plan = plan_samples(archive, _choice(archive, said), most_users)
         made = write_samples(plan, work.samples_directory, bar)
     return {
         "households": len(made.households),
@@ -91,6 +106,7 @@ def make_samples(
         "interests": len(made.labels),
         "texts": len(made.texts),
         "purchase_lines": plan.recorder.line_counts()._asdict(),
+        "training_gb": round(training_bytes(made) / 1e9, 1),
         "calendar": made.calendar.document(),
     }
 

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trainer.errors import TrainerError
+from trainer.figures import numbers_only
 from trainer.head import HeadShape, InterestHead
 from trainer.rows import TextVectors
 from trainer.samples import Samples
@@ -113,10 +114,12 @@ class Workspace:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file whole or not at all; a figure that is no number becomes null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.write_text(
+        json.dumps(numbers_only(document), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     draft.replace(path)
 
 

@@ -13,6 +13,7 @@ from trainer.sample_check import Checked, CheckSize, check_samples
 pytestmark = pytest.mark.trainer
 
 USERS = [f"u{number}" for number in range(6)]
+CATEGORIES = ("cheese", "milk", "tea", "bread")
 
 
 def shop() -> list[dict[str, Any]]:
@@ -52,6 +53,29 @@ def test_samples_say_what_a_worker_would_have_seen(tmp_path: Path) -> None:
 
     assert found.mismatches == []
     assert (found.comparisons, found.users, found.cutoffs) == (72, 6, 12)
+
+
+def test_topics_of_one_moment_differ_in_the_last_place_at_most(tmp_path: Path) -> None:
+    bodies = [
+        purchase(
+            user,
+            3.3 * step,
+            *CATEGORIES[: 2 + step % 3],
+            *CATEGORIES[:2],
+            event_type=kind,
+            event_id=f"{kind}-{user}-{step}",
+        )
+        for step in range(44)
+        for user in USERS
+        for kind in ("purchase", "view_item", "click")
+    ]
+
+    found = check_samples(
+        write_archive(tmp_path / "events", bodies), CheckSize(moments=12, users=6, bundle=7)
+    )
+
+    assert found.mismatches == []
+    assert found.rounded > 0
 
 
 def test_a_sample_maker_that_loses_records_is_found_out(

@@ -134,6 +134,18 @@ def test_an_evaluation_without_a_figure_is_refused() -> None:
         judge(found, None)
 
 
+def test_a_figure_that_a_small_shop_can_not_measure_is_a_gate_that_fails_and_may_be_overridden() -> None:
+    found = evaluation()
+    found["variants"]["never"] = {**variant(), "model_minus_gbdt_auc_ci": [None, None]}
+    gate = "gbdt-macro_auc-never-interval"
+
+    with pytest.raises(GateError, match=f"{gate}: .* can't be measured on so few held-out users"):
+        require(judge(found, None), {})
+
+    verdict = require(judge(found, None), {gate: "a shop of 150 users"})
+    assert [row["figure"] for row in verdict.document()["gates"] if row["name"] == gate] == [None]
+
+
 def test_reasons_are_read_by_gate() -> None:
     assert parse_forced(["ece-all=a = b", "x= y "]) == {"ece-all": "a = b", "x": "y"}
 

@@ -129,3 +129,16 @@ def test_scores_that_are_no_probabilities_have_no_calibration_error() -> None:
     )
 
     assert found["ece"] is None
+
+
+def test_what_too_few_households_can_not_tell_is_no_number() -> None:
+    nobody = [Asked(np.arange(2), question([[0, 0], [0, 0]]))]
+    scores = [np.zeros((2, 2), dtype=np.float32)]
+
+    found = measure(nobody, scores, probabilities=False)
+
+    assert [found[name] for name in ("ndcg10", "recall10", "macro_auc", "micro_auc")] == [
+        pytest.approx(np.nan, nan_ok=True)
+    ] * 4
+    for interval in (ndcg_interval, auc_interval):
+        assert interval(scores, scores, nobody) == pytest.approx([np.nan, np.nan], nan_ok=True)

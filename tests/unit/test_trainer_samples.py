@@ -17,6 +17,7 @@ from stream.events import EVENT_TYPES
 from stream.held_out import is_held_out
 from tests.shop_files import DAY_MS, FIRST_MS, purchase, write_archive
 from trainer.calendar import Calendar, calendar_of
+from trainer.capacity import require_memory, training_bytes
 from trainer.dates import seconds
 from trainer.errors import TrainerError
 from trainer.events.reading import stored_records
@@ -168,6 +169,28 @@ def test_interests_are_counted_on_users_that_are_not_held_out(tmp_path: Path) ->
     archive = write_archive(tmp_path / "events", bodies)
 
     assert buyers_by_category(stored_records(archive), 2) == {"milk": set(FITTED)}
+
+
+def test_a_sample_of_the_users_is_part_of_a_larger_one_and_counts_no_others(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "events", shop())
+
+    four, six = (plan_samples(archive, InterestChoice(min_buyers=1), most) for most in (4, 6))
+    made = write_samples(four, tmp_path / "samples")
+
+    assert len(four.users) == 4
+    assert [user for user in six.users if user in four.users] == four.users
+    assert made.households == four.users
+    assert set(made.purchases().household.tolist()) == set(range(4))
+    with pytest.raises(TrainerError, match=r"have 5 buyers"):
+        plan_samples(archive, InterestChoice(min_buyers=5), 4)
+
+
+def test_samples_that_no_memory_can_hold_say_how_many_users_fit(before: Samples) -> None:
+    needed = training_bytes(before)
+
+    require_memory(before, needed)
+    with pytest.raises(TrainerError, match=r"on 9 users, 3 interests .* again with --users 8, or"):
+        require_memory(before, needed - 1)
 
 
 def test_too_few_interests_say_what_to_do(tmp_path: Path) -> None:

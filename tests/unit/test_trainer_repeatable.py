@@ -1,0 +1,88 @@
+"""One seed, one result: two runs of the same recipe on the same samples leave the same bytes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the trainer extra (torch)")
+
+import torch
+
+import trainer.copurchase
+from stream.archive.description import InterestChoice
+from tests.shop_files import order_rows, write_shop
+from trainer.copurchase import make_lesson
+from trainer.events.importing import import_files
+from trainer.events.mapping import read_mapping
+from trainer.fit_encoder import EncoderRecipe
+from trainer.fit_head import HeadRecipe
+from trainer.progress import silent
+from trainer.record import plan_samples, write_samples
+from trainer.samples import Samples
+from trainer.train import train_encoder, train_head
+from trainer.workspace import Workspace, make_repeatable
+
+pytestmark = pytest.mark.trainer
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("shop")
+    orders, mapping = write_shop(directory, order_rows(users=60, weeks=19, categories=6))
+    import_files([orders], read_mapping(mapping), directory / "events")
+    plan = plan_samples(directory / "events", InterestChoice(min_buyers=5))
+    return write_samples(plan, directory / "samples").directory
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the command line sets it, and back."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    make_repeatable(threads=1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def trained(directory: Path, samples: Path, seed: int) -> dict[str, bytes]:
+    """What a run leaves, by file name; the arrays of archives, which hold times of their own."""
+    directory.mkdir()
+    work = Workspace(directory, samples)
+    train_encoder(work, EncoderRecipe(steps=2, batch=8, warmup_steps=1, seed=seed), silent)
+    train_head(work, HeadRecipe(epochs=1, batch=32, seed=seed), silent)
+    found = {path.name: path.read_bytes() for path in directory.glob("*.safetensors")}
+    for path in directory.glob("*.npz"):
+        with np.load(path) as arrays:
+            found |= {f"{path.name} {name}": array.tobytes() for name, array in arrays.items()}
+    return found
+
+
+@pytest.mark.timeout(600)  # trains twice
+@pytest.mark.usefixtures("one_thread")
+def test_one_seed_gives_one_run_bit_for_bit(tmp_path: Path, samples: Path) -> None:
+    first = trained(tmp_path / "first", samples, seed=3)
+    torch.rand(7)  # what was drawn before doesn't matter
+    again = trained(tmp_path / "again", samples, seed=3)
+
+    assert {"encoder.safetensors", "head.safetensors", "vectors.npz texts"} <= first.keys()
+    assert [name for name, content in first.items() if again[name] != content] == []
+
+
+def test_of_a_large_range_the_texts_that_are_bought_most_teach(
+    samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer.copurchase, "_MOST_TEXTS", 10)
+    monkeypatch.setattr(trainer.copurchase, "_MIN_PURCHASES", 1)
+    made = Samples(samples)
+    bought = np.bincount(made.fit_purchases(made.calendar.validation).text, minlength=len(made.texts))
+
+    lesson = make_lesson(made, seed=0)
+
+    taught = np.flatnonzero(np.abs(lesson.teacher[: len(made.texts)]).sum(axis=1))
+    rest = np.setdiff1d(np.arange(len(made.texts)), taught)
+    assert len(taught) == 10
+    assert bought[taught].min() >= bought[rest].max()
+    shown = np.concatenate([lesson.fit, lesson.unseen])
+    assert set(shown[shown < len(made.texts)].tolist()) == set(taught.tolist())
