@@ -4,7 +4,8 @@ Shapes: n households, L interests. All answer with a score per household and int
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Final
 
 import lightgbm
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from stream.features import HISTORY_FEATURES
 from trainer.derived import FEATURES, HISTORY_ONLY
+from trainer.rival_cache import fingerprint
 from trainer.rows import Split
 
 Scores = NDArray[np.float32]
@@ -125,6 +127,12 @@ class Boosting:
         settings = {**_SETTINGS, "num_threads": self._recipe.threads, "seed": self._recipe.seed}
         rows = lightgbm.Dataset(columns, outcomes.astype(np.float32), params=settings)
         self._trees = lightgbm.train(settings, rows, self._recipe.rounds, callbacks=[lambda _: advance(1)])
+
+    def fingerprint(self, splits: Sequence[Split]) -> str:
+        """What a fit on these splits would depend on."""
+        columns = (self._rows(split.derived) for split in splits)
+        outcomes = (split.inputs.bought.numpy() for split in splits)
+        return fingerprint({**_SETTINGS, **asdict(self._recipe)}, chain(columns, outcomes))
 
     def predict(self, derived: Tensor) -> Scores:
         """Probabilities [n, L] of derived features [n, L, F]."""

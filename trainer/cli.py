@@ -302,7 +302,11 @@ def _evaluate(
         evaluation = evaluate_stage(
             work, recipe.rivals, progress, repository=repository, live=live, validation=validation
         )
-    figures: dict[str, Any] = {"variants": evaluation.variants, "intent": evaluation.intent}
+    figures: dict[str, Any] = {
+        "variants": evaluation.variants,
+        "intent": evaluation.intent,
+        "acts": evaluation.acts,
+    }
     if not validation:
         figures["coupon_response"] = coupon_response(work, repository)
         flags = _flags(repository, live=live, validation=False)

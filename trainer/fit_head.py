@@ -19,6 +19,8 @@ _RANK: Final = 0.1
 _NOVEL_RANK: Final = 0.1
 _NEVER_RANK: Final = 0.05
 _INTENT_STEPS: Final = 600
+_INTENT_BATCH: Final = 512
+_INTENT_DECAY: Final = 0.3
 _MIX_STEPS: Final = 60
 
 
@@ -38,11 +40,12 @@ class TrainingRows(NamedTuple):
     """Everything that is fitted on, over R rows."""
 
     derived: Tensor  # [R, L, F] half
-    user: Tensor  # [R, U]
     bought: Tensor  # [R, L] bool
     novel: Tensor  # [R, L] bool
     never: Tensor  # [R, L] bool
-    intent: Tensor  # [R, 3] bool
+    #: Of the S rows with nothing hidden.
+    level: Tensor  # [S, USER_LEVEL]
+    intent: Tensor  # [S, 3] bool
 
 
 def fit_scaling(head: InterestHead, rows: TrainingRows) -> None:
@@ -50,9 +53,8 @@ def fit_scaling(head: InterestHead, rows: TrainingRows) -> None:
     sample = rows.derived[::8].float().flatten(0, 1)
     head.mean.copy_(sample.mean(dim=0))
     head.scale.copy_(sample.std(dim=0) + 1e-3)
-    user = torch.log1p(rows.user)
-    head.user_mean.copy_(user.mean(dim=0))
-    head.user_scale.copy_(user.std(dim=0) + 1e-3)
+    head.user_mean.copy_(rows.level.mean(dim=0))
+    head.user_scale.copy_(rows.level.std(dim=0) + 1e-3)
 
 
 def steps(rows: int, recipe: HeadRecipe) -> int:
@@ -71,13 +73,13 @@ def fit_network(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    total = steps(len(rows.user), recipe)
+    total = steps(len(rows.derived), recipe)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=total + 1, pct_start=0.1
     )
     network.train()
     for _ in range(recipe.epochs):
-        order = torch.randperm(len(rows.user))
+        order = torch.randperm(len(rows.derived))
         for start in range(0, len(order) - recipe.batch + 1, recipe.batch):
             chosen = order[start : start + recipe.batch]
             logits = network(head.standardise(rows.derived[chosen].float()))
@@ -115,15 +117,20 @@ def _order_loss(logits: Tensor, bought: Tensor, candidates: Tensor) -> Tensor:
 def fit_intent(head: InterestHead, rows: TrainingRows, recipe: HeadRecipe) -> None:
     """Train the intent part; seconds."""
     torch.manual_seed(recipe.seed)
-    optimizer = torch.optim.AdamW(head.intent.parameters(), lr=5e-3, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(head.intent.parameters(), lr=5e-3, weight_decay=_INTENT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=_INTENT_STEPS + 1)
+    standard, happened = head.standardise_level(rows.level), rows.intent.float()
+    head.intent.train()
     for _ in range(_INTENT_STEPS):
-        chosen = torch.randint(len(rows.user), (1024,))
-        loss = nn.functional.binary_cross_entropy_with_logits(
-            head.intent_logits(rows.user[chosen]), rows.intent[chosen].float()
-        )
+        chosen = torch.randint(len(standard), (_INTENT_BATCH,))
+        opinions = head.intent.opinions(standard[chosen])
+        target = happened[chosen].unsqueeze(1).expand_as(opinions)
+        loss = nn.functional.binary_cross_entropy_with_logits(opinions, target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
+    head.intent.eval()
 
 
 def fit_user_vector(head: InterestHead, history: Tensor, window: Tensor, wanted: Tensor) -> None:

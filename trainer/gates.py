@@ -20,6 +20,7 @@ VARIANTS: Final = ("all", "novel8", "never")
 MAX_ECE: Final = 0.005
 #: A difference from gradient boosting, or from the predecessor, that is not worth a refusal: NDCG and AUC points.
 TOLERANCE: Final = 0.002
+_ACTS: Final = "acts-order"
 _RANKING: Final = {"ndcg10": "model_minus_gbdt_ci", "macro_auc": "model_minus_gbdt_auc_ci"}
 
 
@@ -85,7 +86,7 @@ def judge(evaluation: Figures, predecessor: Figures | None) -> Verdict:
         GateError: If a figure that a gate needs is missing.
     """
     variants = evaluation["variants"]
-    gates = list(_bars(variants))
+    gates = [*_bars(variants), _acts(evaluation)]
     if predecessor is None:
         return Verdict(tuple(gates), "there is none")
     number, earlier = predecessor["version"], predecessor.get("evaluation", {})
@@ -143,7 +144,8 @@ def bar_names() -> list[str]:
     """Names of the gates that do not ask for a predecessor."""
     nothing = {"model": {"ndcg10": 0, "macro_auc": 0, "ece": 0}, "gbdt": {"ndcg10": 0, "macro_auc": 0}}
     intervals = dict.fromkeys(_RANKING.values(), (0, 0))
-    return [gate.name for gate in _bars({variant: {**nothing, **intervals} for variant in VARIANTS})]
+    bars = _bars({variant: {**nothing, **intervals} for variant in VARIANTS})
+    return [*(gate.name for gate in bars), _ACTS]
 
 
 def _bars(variants: Figures) -> Iterator[Gate]:
@@ -155,6 +157,12 @@ def _bars(variants: Figures) -> Iterator[Gate]:
             yield Gate(f"gbdt-{measure}-{variant}", gap, -TOLERANCE, what)
             upper = _figure(variants, variant, interval, 1)
             yield Gate(f"gbdt-{measure}-{variant}-interval", upper, 0.0, f"the upper end of {what}")
+
+
+def _acts(evaluation: Figures) -> Gate:
+    """A purchase says no less than a cart, a cart no less than a click."""
+    figure = _figure(evaluation, "acts", "least_step")
+    return Gate(_ACTS, figure, 0.0, "the least mean rise of a logit from an act to the next stronger one")
 
 
 def _against(ours: Figures, theirs: Figures, number: str) -> Iterator[Gate]:

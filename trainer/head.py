@@ -10,14 +10,15 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from stream.features import USER_FEATURES
 from trainer.contract import INTENT_DAYS
 from trainer.derived import FEATURES, DerivedFeatures
 from trainer.tables import Matrix, Tables
+from trainer.user_level import USER_LEVEL, user_level
 
 #: Standardised features are cut here: an outlier in a new shop must not run away.
 _CLIP: Final = 6.0
-_INTENT_HIDDEN: Final = 16
+_INTENT_HIDDEN: Final = 64
+_INTENT_DROPOUT: Final = 0.5
 _DROPOUT: Final = 0.1
 
 
@@ -52,6 +53,28 @@ class InterestNetwork(nn.Module):
         """Logits [B, L] of standardised features [B, L, F]."""
         logits: Tensor = self.layers(standard)
         return logits.squeeze(-1)
+
+
+class IntentNetwork(nn.Module):
+    """Purchase intent of user-level features: the mean of a line and of a small hidden layer, each taught by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(USER_LEVEL, len(INTENT_DAYS))
+        self.hidden = nn.Sequential(
+            nn.Linear(USER_LEVEL, _INTENT_HIDDEN),
+            nn.SiLU(),
+            nn.Dropout(_INTENT_DROPOUT),
+            nn.Linear(_INTENT_HIDDEN, len(INTENT_DAYS)),
+        )
+
+    def opinions(self, standard: Tensor) -> Tensor:
+        """What the line and the hidden layer say of standardised features [B, ``USER_LEVEL``], logits [B, 2, 3]."""
+        return torch.stack([self.line(standard), self.hidden(standard)], dim=1)
+
+    def forward(self, standard: Tensor) -> Tensor:
+        """Logits [B, 3]."""
+        return self.opinions(standard).mean(dim=1)
 
 
 class MonotoneCurve(nn.Module):
@@ -89,13 +112,9 @@ class InterestHead(nn.Module):
         self.register_buffer("mean", torch.zeros(len(FEATURES)))
         self.register_buffer("scale", torch.ones(len(FEATURES)))
         self.network = InterestNetwork(shape.hidden)
-        self.intent = nn.Sequential(
-            nn.Linear(len(USER_FEATURES), _INTENT_HIDDEN),
-            nn.SiLU(),
-            nn.Linear(_INTENT_HIDDEN, len(INTENT_DAYS)),
-        )
-        self.register_buffer("user_mean", torch.zeros(len(USER_FEATURES)))
-        self.register_buffer("user_scale", torch.ones(len(USER_FEATURES)))
+        self.intent = IntentNetwork()
+        self.register_buffer("user_mean", torch.zeros(USER_LEVEL))
+        self.register_buffer("user_scale", torch.ones(USER_LEVEL))
         # Shares of the window vectors and of the profile vector in the user vector.
         self.mix = nn.Parameter(torch.tensor([0.2, 0.5, 1.0]))
         # What is said of a user of whom nothing is known.
@@ -113,10 +132,13 @@ class InterestHead(nn.Module):
         logits: Tensor = self.network(standard)
         return logits
 
-    def intent_logits(self, user: Tensor) -> Tensor:
-        """Uncalibrated logits [B, 3] of raw user features."""
-        standard = (torch.log1p(user) - self.user_mean) / self.user_scale
-        logits: Tensor = self.intent(standard.clamp(-_CLIP, _CLIP))
+    def standardise_level(self, level: Tensor) -> Tensor:
+        """User-level features as the intent network wants them, [B, ``USER_LEVEL``]."""
+        return ((level - self.user_mean) / self.user_scale).clamp(-_CLIP, _CLIP)
+
+    def intent_logits(self, level: Tensor) -> Tensor:
+        """Uncalibrated logits [B, 3] of user-level features [B, ``USER_LEVEL``]."""
+        logits: Tensor = self.intent(self.standardise_level(level))
         return logits
 
     def user_vector(self, history: Tensor, window: Tensor) -> Tensor:
@@ -129,5 +151,5 @@ class InterestHead(nn.Module):
         """Scores [B, L] and intent [B, 3], calibrated probabilities, and unit user vectors [B, D]."""
         logits = self.logits(self.standardise(self.derived(history, user, window)))
         scores = torch.sigmoid(self.score_curve(logits))
-        intent = torch.sigmoid(self.intent_curve(self.intent_logits(user)))
+        intent = torch.sigmoid(self.intent_curve(self.intent_logits(user_level(history, user))))
         return scores, intent, self.user_vector(history, window)

@@ -15,6 +15,7 @@ from stream.window import BehaviourWindow
 from trainer.dates import DAY_SECONDS, RECENT_DAYS, seconds
 from trainer.derived import DerivedFeatures
 from trainer.samples import Purchases, Samples, Snapshot, bought_between, outcomes
+from trainer.user_level import user_level
 
 _BATCH: Final = 256
 _PURCHASES: Final = HISTORY_FEATURES.index("purchases")
@@ -112,12 +113,7 @@ def without_purchases(inputs: Inputs, ratio: float, draw: np.random.Generator) -
 
 
 def read_inputs(
-    samples: Samples,
-    purchases: Purchases,
-    day: date,
-    vectors: NDArray[np.float32],
-    *,
-    held_out: bool,
+    samples: Samples, purchases: Purchases, day: date, vectors: NDArray[np.float32], *, held_out: bool
 ) -> Inputs:
     """The inputs of the held-out households, or of those to learn from, that were seen before a cutoff."""
     everyone = samples.snapshot(day)
@@ -151,3 +147,13 @@ def derive(features: DerivedFeatures, inputs: Inputs) -> Tensor:
             for start in range(0, len(inputs.history), _BATCH)
         ]
     return torch.cat(pieces)
+
+
+def level_of(inputs: Inputs) -> Tensor:
+    """What purchase intent is told of n households, [n, ``USER_LEVEL``], in pieces to bound the memory."""
+    return torch.cat(
+        [
+            user_level(inputs.history[start : start + _BATCH], inputs.user[start : start + _BATCH])
+            for start in range(0, len(inputs.history), _BATCH)
+        ]
+    )

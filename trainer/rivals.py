@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from trainer.baselines import FEATURES_17, FEATURES_31, FEATURES_ALL, Boosting, BoostingRecipe, counters
 from trainer.evaluate import GBDT, GBDT_17, GBDT_31, GBDT_LIVE, Scores
 from trainer.progress import Progress
-from trainer.rival_cache import RivalCache
+from trainer.rival_cache import RivalCache, fingerprint
 from trainer.rows import Split, SplitReader
 from trainer.samples import Samples
 from trainer.sequence_models import (
@@ -76,16 +76,15 @@ class Rivals:
         self, reader: SplitReader, splits: Sequence[Split], features: Mapping[str, tuple[str, ...]]
     ) -> ScoresByModel:
         recipe = self._recipe.boosting
-        fitted: list[Split] = []
+        fitted = reader.read_fit(every=recipe.every)
         found: ScoresByModel = {}
         for name, chosen in features.items():
-            settings = {**asdict(recipe), "features": chosen}
             boosting = Boosting(recipe, chosen)
-            kept = self._cache.find(name, settings)
+            key = boosting.fingerprint(fitted)
+            kept = self._cache.find(name, key)
             if kept is None:
-                fitted = fitted or reader.read_fit(every=recipe.every)
                 boosting.fit(fitted, self._progress(f"fit {name}", recipe.rounds))
-                self._cache.keep(name, settings, boosting.dump())
+                self._cache.keep(name, key, boosting.dump())
             else:
                 boosting.load(kept)
             found[name] = [boosting.predict(split.derived) for split in splits]
@@ -95,17 +94,17 @@ class Rivals:
         """Taught by what the fit households bought before validation, as the head is."""
         samples, recipe = self._samples, self._recipe.sequence
         histories = Histories(samples.purchases(), len(samples.labels))
-        households = np.flatnonzero(samples.fitted)
+        lessons = histories.lessons(np.flatnonzero(samples.fitted), samples.calendar.validation)
         found: ScoresByModel = {}
         for name, kind in _SEQUENCES.items():
             torch.manual_seed(recipe.seed)
             model = kind(len(samples.labels), recipe)
-            kept = self._cache.find(name, asdict(recipe))
+            key = fingerprint(asdict(recipe), lessons)
+            kept = self._cache.find(name, key)
             if kept is None:
                 advance = self._progress(f"fit {name}", recipe.steps)
-                until = samples.calendar.validation
-                fit_sequence_model(model, histories, households, until, recipe, advance)
-                self._cache.keep(name, asdict(recipe), save(model.state_dict()))
+                fit_sequence_model(model, histories, lessons, recipe, advance)
+                self._cache.keep(name, key, save(model.state_dict()))
             else:
                 model.load_state_dict(load(kept))
                 model.eval()

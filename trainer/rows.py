@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.derived import DerivedFeatures
 from trainer.fit_head import TrainingRows
-from trainer.head_inputs import Inputs, derive, read_inputs, without_purchases
+from trainer.head_inputs import Inputs, derive, level_of, read_inputs, without_purchases
 from trainer.samples import Samples
 from trainer.tables import Tables, department_of, freeze_tables
 
@@ -84,13 +84,14 @@ class SplitReader:
         return splits[::-1]
 
 
-def training_rows(splits: Sequence[Split]) -> TrainingRows:
-    """All rows of the splits together."""
+def training_rows(splits: Sequence[Split], hidden: Sequence[Split]) -> TrainingRows:
+    """All rows of the splits, and of those with purchases hidden, which say nothing of intent."""
+    both = [*splits, *hidden]
     return TrainingRows(
-        derived=torch.cat([split.derived for split in splits]),
-        user=torch.cat([split.inputs.user for split in splits]),
-        bought=torch.cat([split.inputs.bought for split in splits]),
-        novel=torch.cat([split.inputs.novel for split in splits]),
-        never=torch.cat([split.inputs.never for split in splits]),
+        derived=torch.cat([split.derived for split in both]),
+        bought=torch.cat([split.inputs.bought for split in both]),
+        novel=torch.cat([split.inputs.novel for split in both]),
+        never=torch.cat([split.inputs.never for split in both]),
+        level=torch.cat([level_of(split.inputs) for split in splits]),
         intent=torch.cat([split.inputs.intent for split in splits]),
     )

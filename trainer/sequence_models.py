@@ -7,7 +7,7 @@ Self-attentive sequential recommendation.
 Shapes: B households, T places (the newest last, padded in front with L), L interests, D dimensions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -97,6 +97,11 @@ class Histories:
         end = start + int(np.searchsorted(self._at[start:end], seconds(before)))
         return self._interest[start:end]
 
+    def lessons(self, households: NDArray[np.int64], before: date) -> list[NDArray[np.int64]]:
+        """The interests of each household before a midnight, of those that have at least two to learn from."""
+        sequences = [self.of(int(household), before) for household in households]
+        return [sequence for sequence in sequences if len(sequence) > 1]
+
     def padded(self, sequences: list[NDArray[np.int64]], places: int) -> Tensor:
         """The last places of each, [B, places]."""
         out = np.full((len(sequences), places), self.labels, dtype=np.int64)
@@ -109,15 +114,12 @@ class Histories:
 def fit_sequence_model(
     model: nn.Module,
     histories: Histories,
-    households: NDArray[np.int64],
-    before: date,
+    sequences: Sequence[NDArray[np.int64]],
     recipe: SequenceRecipe,
     advance: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Teach a model what these households bought next, before a day; ``advance`` is told finished steps."""
+    """Teach a model what comes next in ``Histories.lessons``; ``advance`` is told finished steps."""
     draw = np.random.default_rng(recipe.seed)
-    sequences = [histories.of(int(household), before) for household in households]
-    sequences = [sequence for sequence in sequences if len(sequence) > 1]
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, recipe.steps + 1)
     model.train()

@@ -9,6 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from stream.model.repository import load_bundle
+from trainer.acts import acts_report
 from trainer.ads import assumed_response, fit_response, response_rows
 from trainer.contract import ENCODER, ENCODER_INPUTS, HEAD
 from trainer.encoder import base_directory, load_encoder, load_tokenizer, tokenize
@@ -49,6 +50,8 @@ class Evaluation(NamedTuple):
     variants: Report
     #: Purchase intent by days.
     intent: dict[str, dict[str, float]]
+    #: How far single acts move the score of an interest that was never bought.
+    acts: dict[str, float]
     scored: Scored
 
 
@@ -103,7 +106,7 @@ def evaluate(
     live: bool = False,
     validation: bool = False,
 ) -> Evaluation:
-    """The report of the exported head and its baselines over the test cutoffs, and of purchase intent.
+    """The report of the exported head and its baselines over the test cutoffs, of purchase intent and of single acts.
 
     Args:
         work: With samples, and with the exported models unless a repository is given.
@@ -128,7 +131,7 @@ def evaluate(
 
     reader = SplitReader(samples, vectors)
     splits = read(reader)
-    rivals = Rivals(samples, recipe, RivalCache(work.rivals_directory, samples), progress)
+    rivals = Rivals(samples, recipe, RivalCache(work.rivals_directory), progress)
     scores = rivals.scores(reader, splits)
     if live:
         fresh = SplitReader(samples, vectors, live=True)
@@ -136,7 +139,12 @@ def evaluate(
     answers = [ask_head(head, split.inputs) for split in splits]
     scores[MODEL] = [answer.scores for answer in answers]
     scored = Scored(splits, scores, [answer.intent for answer in answers])
-    return Evaluation(report(splits, scores, progress), intent_report(splits, scored.intent), scored)
+    return Evaluation(
+        variants=report(splits, scores, progress),
+        intent=intent_report(splits, scored.intent),
+        acts=acts_report(head, splits[0].inputs, vectors.names),
+        scored=scored,
+    )
 
 
 def head_and_vectors(work: Workspace, repository: Path | None) -> tuple[OnnxModel, TextVectors]:

@@ -28,6 +28,7 @@ from trainer.fit_head import (
     steps,
 )
 from trainer.head import InterestHead
+from trainer.head_inputs import level_of
 from trainer.pooling import Asked, measure
 from trainer.progress import Progress
 from trainer.rows import Split, SplitReader, TextVectors, training_rows
@@ -69,12 +70,12 @@ def train_head(work: Workspace, recipe: HeadRecipe, progress: Progress) -> dict[
     calendar = samples.calendar
     reader = SplitReader(samples, work.vectors())
     splits = reader.read_fit(advance=progress("derive features", len(calendar.fit_cutoffs())))
-    rows = training_rows([*splits, *reader.read_fit_without_purchases(splits, recipe.seed)])
+    rows = training_rows(splits, reader.read_fit_without_purchases(splits, recipe.seed))
     tables = reader.tables(calendar.validation)
     torch.manual_seed(recipe.seed)  # the start of the network, its order of rows and its dropout
     head = InterestHead(tables, work.vectors().names, recipe.shape)
     fit_scaling(head, rows)
-    fit_network(head, rows, recipe, progress("train head", steps(len(rows.user), recipe)))
+    fit_network(head, rows, recipe, progress("train head", steps(len(rows.derived), recipe)))
     fit_intent(head, rows, recipe)
     latest = splits[-1].inputs
     fit_user_vector(head, latest.history, latest.window, latest.bought & latest.novel)
@@ -82,7 +83,7 @@ def train_head(work: Workspace, recipe: HeadRecipe, progress: Progress) -> dict[
     validation = reader.read(calendar.validation, held_out=False)
     _calibrate(head, validation)
     work.save_head(head, tables)
-    return {"rows": len(rows.user), "mix": head.mix.tolist(), "validation": measure_head(head, validation)}
+    return {"rows": len(rows.derived), "mix": head.mix.tolist(), "validation": measure_head(head, validation)}
 
 
 def _calibrate(head: InterestHead, validation: Split) -> None:
@@ -91,7 +92,7 @@ def _calibrate(head: InterestHead, validation: Split) -> None:
     logits = predict(head, validation.derived)[active]
     fit_curve(head.score_curve, logits, validation.inputs.bought[active])
     with torch.no_grad():
-        intent = head.intent_logits(validation.inputs.user[active])
+        intent = head.intent_logits(level_of(validation.inputs)[active])
     fit_line(head.intent_curve, intent, validation.inputs.intent[active])
 
 

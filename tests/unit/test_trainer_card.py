@@ -20,6 +20,7 @@ def manifest() -> dict[str, Any]:
     evaluation = {
         "variants": dict.fromkeys(("all", "novel8", "never"), models),
         "intent": {"1d": {"auc": 0.7, "ece": 0.01, "base_rate": 0.2}},
+        "acts": {"click": 0.4, "purchase": 1.9, "least_step": 0.2, "out_of_order": 0.01},
         "protocol": {"samples": "5a", "cutoffs": ["2017-10-29", "2017-11-05"]},
     }
     gap = {"vectors": 1e-7, "scores": 2e-7, "top10_agreement": 0.9995}

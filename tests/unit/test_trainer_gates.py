@@ -19,7 +19,7 @@ def variant(ndcg10: float = 0.70, macro_auc: float = 0.80, ece: float = 0.004) -
 
 def evaluation(**all_: float) -> dict[str, Any]:
     variants = {"all": variant(**all_), "novel8": variant(), "never": variant()}
-    return {"variants": variants, "protocol": PROTOCOL}
+    return {"variants": variants, "protocol": PROTOCOL, "acts": {"least_step": 0.1}}
 
 
 def manifest(**all_: float) -> dict[str, Any]:
@@ -35,7 +35,11 @@ def test_a_version_that_reaches_every_bar_passes() -> None:
 
     assert verdict.forced == {}
     assert verdict.predecessor == "there is none"
-    assert len(verdict.gates) == 13
+    assert len(verdict.gates) == 14
+
+
+def test_a_version_to_which_a_cart_says_less_than_a_click_is_refused() -> None:
+    assert failed({**evaluation(), "acts": {"least_step": -0.01}}) == ["acts-order"]
 
 
 def test_a_figure_just_at_its_bound_passes() -> None:

@@ -16,6 +16,7 @@ from trainer.fit_head import HeadRecipe, TrainingRows, fit_network, fit_scaling,
 from trainer.head import HeadShape, InterestHead, MonotoneCurve  # noqa: E402
 from trainer.parity import Disagreement, OnnxModel, compare, require_parity, torch_head_outputs  # noqa: E402
 from trainer.tables import Tables  # noqa: E402
+from trainer.user_level import user_level  # noqa: E402
 
 pytestmark = pytest.mark.trainer
 LABELS, HISTORY, USER, DIMENSIONS = 6, 10, 11, 384
@@ -154,7 +155,7 @@ def test_training_finds_that_what_was_bought_is_bought_again() -> None:
     everything = torch.ones_like(bought)
     rows = TrainingRows(
         derived=made.derived(raw["HISTORY"], raw["USER"], raw["WINDOW"]).half(),
-        user=raw["USER"],
+        level=user_level(raw["HISTORY"], raw["USER"]),
         bought=bought,
         novel=everything,
         never=everything,

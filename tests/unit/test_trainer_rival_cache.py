@@ -9,62 +9,69 @@ torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 from trainer.baselines import Boosting, BoostingRecipe  # noqa: E402
 from trainer.derived import FEATURES  # noqa: E402
-from trainer.rival_cache import RivalCache  # noqa: E402
+from trainer.rival_cache import RivalCache, fingerprint  # noqa: E402
 from trainer.rows import Split  # noqa: E402
-from trainer.samples import Samples  # noqa: E402
 
 pytestmark = pytest.mark.trainer
-SETTINGS = {"rounds": 3, "features": ("ease",)}
+NUMBERS = np.arange(6, dtype=np.float32)
 
 
-def cache(directory: Path, learnt: tuple[bool, ...] = (True, False)) -> RivalCache:
-    """Of a samples directory with one file."""
-    samples = SimpleNamespace(directory=directory / "samples", fitted=np.array(learnt))
-    return RivalCache(directory / "rivals", cast(Samples, samples))
+def split(seed: int = 0) -> Split:
+    draw = np.random.default_rng(seed)
+    derived = torch.from_numpy(draw.random((60, 60, len(FEATURES)), dtype=np.float32))
+    return cast(Split, SimpleNamespace(derived=derived, inputs=SimpleNamespace(bought=derived[..., 0] > 0.5)))
 
 
-@pytest.fixture
-def work(tmp_path: Path) -> Path:
-    (tmp_path / "samples").mkdir()
-    (tmp_path / "samples" / "samples.json").write_text("{}", encoding="utf-8")
-    return tmp_path
+def test_a_kept_rival_is_found_again_by_its_key_alone(tmp_path: Path) -> None:
+    cache = RivalCache(tmp_path / "rivals")
+    assert cache.find("gbdt", "1a") is None
+
+    cache.keep("gbdt", "1a", b"trees")
+
+    assert cache.find("gbdt", "1a") == b"trees"
+    assert cache.find("gbdt", "2b") is None
+    assert cache.find("gbdt_17", "1a") is None
 
 
-def test_a_kept_rival_is_found_again(work: Path) -> None:
-    cache(work).keep("gbdt", SETTINGS, b"trees")
+def test_a_rival_takes_the_place_of_the_one_before_and_of_no_other(tmp_path: Path) -> None:
+    cache = RivalCache(tmp_path)
+    for name, key in (("gbdt", "1a"), ("gbdt_17", "1a"), ("gbdt", "2b")):
+        cache.keep(name, key, b"trees")
 
-    assert cache(work).find("gbdt", SETTINGS) == b"trees"
-
-
-def test_nothing_is_found_before_anything_is_kept(work: Path) -> None:
-    assert cache(work).find("gbdt", SETTINGS) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gbdt-2b", "gbdt_17-1a"]
 
 
-def test_other_inputs_find_nothing(work: Path) -> None:
-    cache(work).keep("gbdt", SETTINGS, b"trees")
+def test_a_fingerprint_is_of_settings_values_and_shapes() -> None:
+    found = {
+        fingerprint({"rounds": 3}, [NUMBERS]),
+        fingerprint({"rounds": 4}, [NUMBERS]),
+        fingerprint({"rounds": 3}, [NUMBERS + 1]),
+        fingerprint({"rounds": 3}, [NUMBERS.reshape(2, 3)]),
+        fingerprint({"rounds": 3}, [NUMBERS[:3], NUMBERS[3:]]),
+    }
 
-    assert cache(work).find("gbdt_17", SETTINGS) is None
-    assert cache(work).find("gbdt", {**SETTINGS, "rounds": 4}) is None
-    assert cache(work, learnt=(True, True)).find("gbdt", SETTINGS) is None
-    (work / "samples" / "samples.json").write_text("{ }", encoding="utf-8")
-    assert cache(work).find("gbdt", SETTINGS) is None
-
-
-def test_a_rival_takes_the_place_of_the_one_before(work: Path) -> None:
-    for rounds in (3, 4):
-        cache(work).keep("gbdt", {"rounds": rounds}, b"trees")
-
-    assert len(list((work / "rivals").iterdir())) == 1
+    assert len(found) == 5
+    assert fingerprint({"rounds": 3}, [NUMBERS]) in found
 
 
 def test_trees_that_were_kept_say_the_same() -> None:
-    draw = np.random.default_rng(0)
-    derived = torch.from_numpy(draw.random((60, 60, len(FEATURES)), dtype=np.float32))
-    inputs = SimpleNamespace(bought=derived[..., 0] > 0.5)
+    given = split()
     fitted, again = (Boosting(BoostingRecipe(rounds=5)) for _ in range(2))
-    fitted.fit([cast(Split, SimpleNamespace(derived=derived, inputs=inputs))])
+    fitted.fit([given])
 
     again.load(fitted.dump())
 
-    assert np.array_equal(again.predict(derived), fitted.predict(derived))
-    assert np.ptp(fitted.predict(derived)) > 0.0
+    assert np.array_equal(again.predict(given.derived), fitted.predict(given.derived))
+    assert np.ptp(fitted.predict(given.derived)) > 0.0
+
+
+def test_boosting_on_other_features_or_rows_has_another_fingerprint() -> None:
+    recipe = BoostingRecipe(rounds=5)
+    found = {
+        Boosting(recipe).fingerprint([split()]),
+        Boosting(recipe).fingerprint([split(1)]),
+        Boosting(recipe, FEATURES[:5]).fingerprint([split()]),
+        Boosting(BoostingRecipe(rounds=6)).fingerprint([split()]),
+    }
+
+    assert len(found) == 4

@@ -76,7 +76,7 @@ def test_a_taught_model_knows_what_comes_next(kind: type[Gru4Rec | SasRec]) -> N
     recipe = SequenceRecipe(steps=60, dimensions=16, learning_rate=0.02, dropout=0.0)
     model = kind(3, recipe)
 
-    fit_sequence_model(model, taught, np.arange(3), date(2017, 4, 1), recipe)
+    fit_sequence_model(model, taught, taught.lessons(np.arange(3), date(2017, 4, 1)), recipe)
 
     said = predict_next(model, taught, np.arange(3), date(2017, 4, 1))
     assert said.argmax(axis=1).tolist() == [0, 1, 2]  # the last was (row + 11) % 3
