@@ -11,6 +11,7 @@ from stream.events import (
     TEXTS_TOPIC,
     UPDATES_TOPIC,
 )
+from stream.fences import transactional_id_prefix
 from stream.topic_specs import TABLES, changelog_topic
 
 Operation = Literal["Read", "Write", "DescribeConfigs"]
@@ -21,15 +22,17 @@ _BOTH: Final[tuple[Operation, ...]] = ("Read", "Write", "DescribeConfigs")
 
 
 class AclRule(NamedTuple):
-    """What may be done with one topic or consumer group."""
+    """What may be done with one topic or consumer group, or with all transactional ids that begin so."""
 
-    resource: Literal["topic", "group"]
+    resource: Literal["topic", "group", "transactional-id"]
     name: str
     operations: tuple[Operation, ...]
+    is_prefix: bool = False
 
 
-def worker_rules(app_id: str) -> tuple[AclRule, ...]:
+def worker_rules(app_id: str, *, fencing: bool = False) -> tuple[AclRule, ...]:
     """All of a worker's rights, and no others: none to create, alter or delete anything."""
+    ids = AclRule("transactional-id", transactional_id_prefix(app_id), ("Write",), is_prefix=True)
     return (
         # Written as well: a record on another partition than its key's is produced once more to the right one.
         *(AclRule("topic", topic, _BOTH) for topic in OWNED_TOPICS),
@@ -42,6 +45,7 @@ def worker_rules(app_id: str) -> tuple[AclRule, ...]:
         # Written when a worker takes a challenger back that left its bounds.
         AclRule("topic", ROLLOUT_TOPIC, _BOTH),
         AclRule("group", app_id, ("Read",)),
+        *((ids,) if fencing else ()),
     )
 
 
@@ -55,7 +59,8 @@ def acl_script(rules: tuple[AclRule, ...], principal: str) -> str:
     ]
     for rule in rules:
         operations = " ".join(f"--operation {operation}" for operation in rule.operations)
+        kind = " --resource-pattern-type prefixed" if rule.is_prefix else ""
         lines.append(
-            f'kafka-acls.sh "$@" --add --allow-principal "{principal}" {operations} --{rule.resource} {rule.name}'
+            f'kafka-acls.sh "$@" --add --allow-principal "{principal}" {operations} --{rule.resource} {rule.name}{kind}'
         )
     return "\n".join(lines) + "\n"

@@ -5,26 +5,30 @@ unacked bundle would hang every rebalance), topic declaration at run time (topic
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import faust
 from faust.types import TP
 
+from stream.changelog_consumer import ChangelogQueue
 from stream.errors import FatalError
 from stream.events import OWNED_TOPICS
 from stream.kafka_client import faust_credentials, group_instance_id
 from stream.lease import Lease
+from stream.rebalances import Rebalances
 from stream.sender import SendAbandonedError
 from stream.settings import Settings
 from stream.stall import Place, Position
 from stream.stores.backend import PartitionStore
 from stream.stores.table import ChangelogTable
+from stream.table_recovery import AssignmentRecovery
 from stream.topic_specs import USER_BEHAVIOUR, USER_SCORES
 from stream.transport import (
     BundleSettings,
     ChangelogCheck,
     PositionCheck,
+    TakeOver,
     TransportObserver,
     bundle_transport,
 )
@@ -49,7 +53,10 @@ class AppHooks(NamedTuple):
 
     fold: FoldBundle
     check_positions: PositionCheck
+    take_over: TakeOver
     check_changelogs: ChangelogCheck
+    check_seeks: Callable[[Mapping[TP, int]], None]
+    check_recovered: Callable[[], None]
     observer: TransportObserver
     #: From here on nothing may be scored; called from the consumer's thread.
     rebalance_started: Callable[[], None]
@@ -71,6 +78,7 @@ class StreamApp(faust.App):
     hooks: AppHooks
     #: Held by the agent while it has a bundle in hand.
     folding: asyncio.Lock
+    rebalances: Rebalances
     #: From now on bundles are left to whoever comes next.
     is_closing = False
 
@@ -88,11 +96,16 @@ class StreamApp(faust.App):
     def on_rebalance_start(self) -> None:
         """Faust calls this as the first thing of a rebalance, in the consumer's thread."""
         self.hooks.rebalance_started()
-        super().on_rebalance_start()
+        with self.rebalances.turning:
+            self.rebalances.begun()
+            super().on_rebalance_start()
 
     def on_rebalance_end(self) -> None:
-        """Faust calls this when tables are recovered and inputs flow again."""
-        super().on_rebalance_end()
+        """Faust calls this when tables are recovered and inputs flow again; ignored if the next one has begun meanwhile."""
+        with self.rebalances.turning:
+            if self.rebalances.moving():
+                return
+            super().on_rebalance_end()
         consumer: Any = self.consumer  # a stream.transport.BundleConsumer
         consumer.rebalance_ended()
         self.hooks.rebalance_ended(self.input_partitions())
@@ -159,14 +172,19 @@ def build_app(
     )
     app.hooks = hooks
     app.folding = asyncio.Lock()
+    app.rebalances = Rebalances()
     bundles = BundleSettings(
         frozenset(OWNED_TOPICS),
         kafka.bundle_records,
         hooks.check_positions,
+        hooks.take_over,
         hooks.check_changelogs,
+        hooks.check_seeks,
+        hooks.check_recovered,
         hooks.observer,
     )
     app.transport = bundle_transport(bundles)(app.conf.broker_consumer, app, loop=None)
+    _recover_by_assignment(app)
     for name, store in ((USER_BEHAVIOUR, behaviour), (USER_SCORES, scores)):
         table = ChangelogTable(
             app,
@@ -181,6 +199,20 @@ def build_app(
     inputs = app.topic(*OWNED_TOPICS, key_type=bytes, value_type=bytes, partitions=kafka.partitions)
     app.agent(inputs, concurrency=1, name="fold")(fold_agent(app))
     return app
+
+
+def _recover_by_assignment(app: StreamApp) -> None:
+    """Put our own queue and recovery in place of those that Faust would make as its first table is added."""
+    tables: Any = app.tables
+    tables._changelog_queue = ChangelogQueue(  # noqa: SLF001 - private, for there is no other way
+        lambda: app.consumer_generation_id,
+        maxsize=_BUFFERED_BUNDLES,
+        flow_control=app.flow_control,
+        clear_on_resume=True,
+    )
+    tables._recovery = AssignmentRecovery(  # noqa: SLF001 - as above
+        app, tables, beacon=tables.beacon, loop=tables.loop, rebalances=app.rebalances
+    )
 
 
 def fold_agent(app: StreamApp) -> Callable[[Any], Any]:

@@ -1,10 +1,11 @@
 """The partitions that a worker holds: where delivery of them starts, and what a rebalance asks of FOLD and SCORE."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
+from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 
 from stream.app import StreamApp
@@ -14,8 +15,9 @@ from stream.events import BEHAVIOUR_TOPICS
 from stream.metrics import Metrics
 from stream.partitioner import Partitioner
 from stream.scoring import Scoring
-from stream.sender import SETTLE_SECONDS
+from stream.sender import SETTLE_SECONDS, BatchSender, SendAbandonedError
 from stream.sources import (
+    RecoveryIncompleteError,
     check_homes,
     check_loss,
     highest_applied,
@@ -44,8 +46,7 @@ class AssignmentParts(NamedTuple):
     source_epoch: int
     metrics: Metrics
     failed: Callable[[BaseException], None]
-    settle: Callable[[float], Awaitable[None]]
-    """Waits for sends under way; see ``stream.sender.BatchSender``."""
+    sender: BatchSender
     group_positions: Callable[[Sequence[Place]], Awaitable[Mapping[Place, Position]]]
     """What the broker says that the group has committed."""
     only: OneWorker | None = None
@@ -61,6 +62,10 @@ class Assignment:
         self.scoring: Scoring | None = None
         #: Input partitions held, their state complete; None between the start of a rebalance and that.
         self.partitions: frozenset[int] | None = None
+        #: Beginning and end of each changelog as recovery of this assignment found it.
+        self._logs: Mapping[TP, tuple[int, int]] = {}
+        #: Offsets of the fences of this assignment.
+        self._fences: Mapping[TP, int] = {}
 
     async def check_positions(self, positions: Mapping[TP, int]) -> Mapping[TP, int]:
         """Where delivery may start from; see ``stream.sources.safe_positions``."""
@@ -85,6 +90,25 @@ class Assignment:
         ends = {TP(*tp): end for tp, end in ends.items()}
         return safe_positions(positions, ends, applied, self._parts.source_epoch)
 
+    async def take_over(self, changelogs: Collection[TP]) -> Mapping[TP, int]:
+        """Shut out whoever wrote these before; see ``stream.fences``.
+
+        Raises:
+            RebalanceAgain: If they moved on meanwhile; recovery waits for the next assignment then.
+        """
+        assert self.app is not None
+        app, begun = self.app, self.app.rebalances.begun_so_far
+        places = [(tp.topic, tp.partition) for tp in changelogs]
+        try:
+            ends = await self._parts.sender.take_over(places, lambda: app.rebalances.begun_so_far != begun)
+        except SendAbandonedError as error:
+            raise RebalanceAgain from error
+        except FatalError as error:
+            self._parts.failed(error)
+            raise
+        self._fences = {TP(*place): end for place, end in ends.items()}
+        return self._fences
+
     async def check_changelogs(
         self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]
     ) -> Mapping[TP, int]:
@@ -96,6 +120,7 @@ class Assignment:
         try:
             to_read = sum(unread(self._persisted(TP(*tp)), beginnings[tp], end) for tp, end in ends.items())
             log.info("recovery_began", changelog_offsets=to_read)
+            self._logs = {TP(*tp): (beginnings[tp], end) for tp, end in ends.items()}
             cut = [
                 TP(*tp)
                 for tp, end in ends.items()
@@ -105,6 +130,33 @@ class Assignment:
         except FatalError as error:
             self._parts.failed(error)
             raise
+
+    def check_seeks(self, seeks: Mapping[TP, int]) -> None:
+        """Pass if changelogs are read from where their stores stand, before they are.
+
+        Raises:
+            RecoveryIncompleteError: If records would be passed over.
+        """
+        for tp, offset in seeks.items():
+            held, (begin, _) = self._persisted(tp), self._logs.get(tp, (0, 0))
+            if offset > (begin if held is None else held + 1):
+                raise self._incomplete(tp, begin, offset)
+
+    def check_recovered(self) -> None:
+        """Pass if the stores hold all that their changelogs had as recovery began, before anything is folded.
+
+        Raises:
+            RecoveryIncompleteError: If one does not.
+        """
+        for tp, (begin, end) in self._logs.items():
+            held = self._persisted(tp)
+            if begin < end and (held is None or held < end - 1):
+                raise self._incomplete(tp, begin, end - 1)
+
+    def _incomplete(self, tp: TP, begin: int, upto: int) -> RecoveryIncompleteError:
+        error = RecoveryIncompleteError(tp, self._persisted(tp), begin, upto)
+        self._parts.failed(error)
+        return error
 
     async def _without_lost(
         self, cut: Sequence[TP], beginnings: Mapping[TP, int], ends: Mapping[TP, int]
@@ -131,6 +183,7 @@ class Assignment:
     def rebalance_started(self) -> None:
         """From here on nothing is scored; called from the consumer's thread."""
         self.partitions = None
+        self._logs = {}
         if self.scoring is not None:
             self.scoring.pause()
         self._parts.metrics.rebalances.inc()
@@ -143,6 +196,7 @@ class Assignment:
             except FatalError as error:
                 self._parts.failed(error)
                 return
+        self._pass_fences()
         self.partitions = frozenset(partitions)
         for topic in BEHAVIOUR_TOPICS:
             self._parts.metrics.partitions.labels(topic).set(len(partitions))
@@ -150,8 +204,15 @@ class Assignment:
             self.scoring.resume(partitions)
         log.info("partitions_assigned", partitions=sorted(partitions))
 
+    def _pass_fences(self) -> None:
+        """Note in the stores that were read up to a fence that nothing is to be read of it."""
+        fences, self._fences = self._fences, {}
+        for tp, offset in fences.items():
+            if self._persisted(tp) == (offset - 1 if offset else None):
+                self._store_of(tp).put_batch(tp.partition, [], offset)
+
     async def revoked(self) -> None:
         """Partitions are going: send what is in hand, and let nothing be under way when the next owner begins."""
         if self.scoring is not None:
             await self.scoring.drain()
-        await self._parts.settle(SETTLE_SECONDS)
+        await self._parts.sender.settle(SETTLE_SECONDS)

@@ -6,13 +6,16 @@ stock: it believes that a message of an offset has brought everything before it,
 1. Nothing of a changelog is delivered before recovery has sought it, and nothing that was fetched before that. (Faust lets
    partitions flow for a moment as they are assigned; the rest of such a fetch would come after the seek, as if what
    lies before had been read.)
-2. A changelog whose last records were compacted away ends with an empty bundle; stock Faust waits for them for ever
+2. Nothing is taken in that was delivered before the partitions were assigned. (A message that waits while the flow is stopped reaches
+   recovery once it is resumed, and recovery notes its offset even of a partition that is another worker's meanwhile: if that
+   comes back, it is read on from there, without all that lies before.)
+3. A changelog whose last records were compacted away ends with an empty bundle; stock Faust waits for them for ever
    (faust-streaming #176).
 
 Order is not guarded as that of inputs is: a compacted log has holes.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 from aiokafka import ConsumerRecord
@@ -20,8 +23,28 @@ from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+from mode.utils.queues import ThrowableQueue
 
 Records = list[ConsumerRecord[bytes, bytes]]
+
+
+class ChangelogQueue(ThrowableQueue[Any]):
+    """Between delivery and recovery; see rule 2.
+
+    Args:
+        generation: Tells the one of the assignment in force.
+    """
+
+    def __init__(self, generation: Callable[[], int], **options: Any) -> None:
+        super().__init__(**options)
+        self._generation = generation
+
+    async def get(self) -> Any:
+        """The next event of this assignment."""
+        while True:
+            event = await super().get()
+            if event.message.generation_id == self._generation():
+                return event
 
 
 class ChangelogConsumer(driver.Consumer):

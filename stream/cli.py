@@ -220,7 +220,8 @@ def topics_acls(
     principal: Annotated[str, typer.Option(help="Who the worker is to Kafka.")] = "User:interestflow",
 ) -> None:
     """Print a script that gives a worker's principal the least rights it needs."""
-    typer.echo(acl_script(worker_rules(load_settings().app_id), principal), nl=False)
+    settings = load_settings()
+    typer.echo(acl_script(worker_rules(settings.app_id, fencing=settings.kafka.fencing), principal), nl=False)
 
 
 @app.command()

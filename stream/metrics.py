@@ -70,6 +70,9 @@ class Metrics:
         self.sends_given_up = self._counter(
             "sends_given_up", "Batches under way that were given up while partitions moved."
         )
+        self.sends_fenced = self._counter(
+            "sends_fenced", "Batches that the broker refused: another worker took the partition over."
+        )
         self.sends_held = self._counter(
             "sends_held", "Requests that waited, because the group may have given the partitions away."
         )

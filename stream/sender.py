@@ -3,24 +3,23 @@
 A batch that the producer has can't be taken back from it, and an idempotent one is tried for as long as it takes, also
 when nobody waits for it any more. So before partitions are given up, ``settle`` waits for what is under way, and gives up
 the whole producer if that takes too long: what it holds is gone with it, and a new one is made for the next send.
-And a request leaves only while the worker's lease holds (``stream.lease``).
+A request leaves only while the worker's lease holds (``stream.lease``), and a changelog takes its last owner's alone (``stream.fences``).
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
-from aiokafka.producer.message_accumulator import MessageAccumulator
-from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed, ProducerFenced
 
 from stream.clock import Clock
 from stream.errors import FatalError, TransientError
-from stream.lease import Lease
+from stream.fences import FENCE_KEY, NOTHING_OWNED, Fence, FencedError, FenceError, Fences, Ownership
 from stream.metrics import Metrics
+from stream.producing import end_at_once, watch
+from stream.stall import Place
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +29,9 @@ _BACK_OFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 #: How long what is under way may take before it is given up. With the time that scores in hand get before it, it is well
 #: below the rebalance time-out (12 s), after which the broker gives the partitions away without asking.
 SETTLE_SECONDS: Final = 3.0
-#: A producer that is given up gets so long to end a request whose connection was closed.
-_CONNECTING_SECONDS: Final = 0.5
+#: A worker whose partitions another one took over hears of it by its next heartbeat. One that is still refused after so many
+#: attempts (14 s) is the owner, and something else has its epoch.
+_FENCED_ATTEMPTS: Final = 7
 
 
 class SendAbandonedError(TransientError):
@@ -73,15 +73,17 @@ class BatchSender:
         *,
         linger_ms: int,
         idempotent: bool,
-        lease: Lease | None = None,
+        ownership: Ownership = NOTHING_OWNED,
     ) -> None:
         self._client_kwargs = client_kwargs
         self._clock = clock
         self._metrics = metrics
         self._linger_ms = linger_ms
         self._idempotent = idempotent
-        self._lease = lease
+        self._lease, self.fences = ownership
         self._producer: AIOKafkaProducer | None = None
+        #: That are held or under way, of this producer.
+        self._requests: set[asyncio.Task[Any]] = set()
         self._connecting = asyncio.Lock()
         self._under_way: set[asyncio.Task[int]] = set()
         self._is_stopped = False
@@ -118,9 +120,47 @@ class BatchSender:
         log.warning("sends_given_up", batches=len(late), after_seconds=seconds)
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _end_at_once(producer)  # ends the sends that it has
+            await end_at_once(producer, self._requests)  # ends the sends that it has
         for task in late:
             task.cancel()  # a send that still waited for a producer
+
+    async def take_over(
+        self, changelogs: Collection[Place], abandoned: Callable[[], bool]
+    ) -> dict[Place, int]:
+        """Shut out whoever wrote these topics' partitions before.
+
+        Args:
+            changelogs: Which.
+            abandoned: As of ``send``.
+
+        Returns:
+            Where each ended, exclusive: nobody but this worker writes behind it. Empty if there are no fences.
+
+        Raises:
+            SendAbandonedError: As ``send``.
+            FenceError: If the broker gives no epoch.
+        """
+        if self.fences is None:
+            return {}
+        try:
+            async with asyncio.timeout(self.fences.seconds):
+                return await self._take_over(self.fences, changelogs, abandoned)
+        except TimeoutError as error:
+            ids = ", ".join(sorted({self.fences.transactional_id(partition) for _, partition in changelogs}))
+            raise FenceError(ids, f"no answer in {self.fences.seconds:g} s") from error
+
+    async def _take_over(
+        self, fences: Fences, changelogs: Collection[Place], abandoned: Callable[[], bool]
+    ) -> dict[Place, int]:
+        if self._lease is not None:
+            await self._lease.held()
+        if self._is_stopped or abandoned():
+            raise SendAbandonedError("the partitions moved on while they were taken over")
+        await fences.renew((await self._connected()).client, changelogs)
+        records = [
+            Outgoing(topic, partition, [OutRecord(FENCE_KEY, None)]) for topic, partition in changelogs
+        ]
+        return dict(zip(changelogs, await self.send(records, abandoned), strict=True))
 
     async def send(self, outgoing: Sequence[Outgoing], abandoned: Callable[[], bool]) -> list[int]:
         """Send all and wait until all replicas have them.
@@ -147,7 +187,10 @@ class BatchSender:
             sent = await asyncio.gather(*map(asyncio.shield, started), return_exceptions=True)
             failed: list[int] = []
             for index, result in zip(pending, sent, strict=True):
-                if isinstance(result, BaseException):
+                if isinstance(result, ProducerFenced):
+                    self._note_fenced(outgoing[index], attempt)
+                    failed.append(index)
+                elif isinstance(result, BaseException):
                     self._note_failure(outgoing[index], result)
                     failed.append(index)
                 else:
@@ -159,10 +202,17 @@ class BatchSender:
         return offsets
 
     def _start_one(self, out: Outgoing) -> "asyncio.Task[int]":
-        task = asyncio.create_task(self._send_one(out), name=f"send-{out.topic}")
+        fence = None if self.fences is None else self.fences.of((out.topic, out.partition))
+        task = asyncio.create_task(self._send_one(out, fence), name=f"send-{out.topic}")
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return task
+
+    def _note_fenced(self, out: Outgoing, attempt: int) -> None:
+        self._metrics.sends_fenced.inc()
+        log.warning("send_fenced", topic=out.topic, partition=out.partition)
+        if attempt >= _FENCED_ATTEMPTS:
+            raise FencedError(out.topic, out.partition)
 
     def _note_failure(self, out: Outgoing, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError | ProducerClosed):
@@ -177,9 +227,12 @@ class BatchSender:
         self._metrics.send_retries.labels(type(error).__name__).inc()
         log.warning("send_retried", topic=out.topic, partition=out.partition, error=type(error).__name__)
 
-    async def _send_one(self, out: Outgoing) -> int:
+    async def _send_one(self, out: Outgoing, fence: Fence | None) -> int:
         producer = await self._connected()
         batches = self._batches(producer, out)
+        if fence is not None:
+            for batch in batches:
+                fence.put_on(batch, out.topic)
         sent: list[asyncio.Future[Any]] = []
         try:
             for batch in batches:
@@ -217,8 +270,8 @@ class BatchSender:
             max_batch_size=MAX_BATCH_BYTES,
             max_request_size=MAX_BATCH_BYTES + 100_000,
         )
-        if self._lease is not None:
-            _hold_by(self._lease, producer)
+        self._requests = set()
+        watch(producer.client, self._requests, self._lease)
         return producer
 
     def _batches(self, producer: AIOKafkaProducer, out: Outgoing) -> list[Any]:
@@ -236,48 +289,6 @@ class BatchSender:
             key=record.key, value=record.value, timestamp=record.timestamp_ms, headers=list(record.headers)
         )
         return metadata is not None
-
-
-def _hold_by(lease: Lease, producer: AIOKafkaProducer) -> None:
-    """Let records leave only while the lease holds: looked at last of all, with nothing to wait for after it."""
-    client = producer.client
-    send = client.send
-
-    async def send_if_held(node_id: int, request: Any, **options: Any) -> Any:
-        if isinstance(request, ProduceRequest):
-            await client.ready(node_id)  # connects where it must, which takes time
-            await lease.held()
-        return await send(node_id, request, **options)
-
-    client.send = send_if_held
-
-
-async def _end_at_once(producer: AIOKafkaProducer) -> None:
-    """Close a producer without sending what it holds; its own ``stop`` would send that first, however long it takes.
-
-    Whoever waits for what it holds is cancelled. A failure would be told as one that nobody looked at where nobody waits
-    any more, and would hide the last words of a worker that ends.
-    """
-    # Private, for there is no other way; tests/unit/test_faust_private_names.py looks at them.
-    task = producer._sender.sender_task  # noqa: SLF001
-    task.cancel()
-    await producer.client.close()  # else it would wait for the answer to a request under way
-    await asyncio.wait([task], timeout=_CONNECTING_SECONDS)
-    while not task.done():
-        task.cancel()  # a request that still connects, too
-        await asyncio.wait([task])
-    _cancel_all(producer._message_accumulator)  # noqa: SLF001
-    await producer.stop()
-
-
-def _cancel_all(accumulator: MessageAccumulator) -> None:
-    accumulator._closed = True  # noqa: SLF001
-    under_way = accumulator._pending_batches  # noqa: SLF001
-    # One that waits for its next try is not under way, yet takes itself out of them when it ends.
-    under_way.update(chain.from_iterable(accumulator._batches.values()))  # noqa: SLF001
-    for batch in under_way:
-        batch.future.cancel()
-        batch._drain_waiter.cancel()  # noqa: SLF001
 
 
 def _require_size(out: Outgoing, record: OutRecord) -> None:

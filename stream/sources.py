@@ -64,6 +64,16 @@ class ChangelogLostError(FatalError):
         )
 
 
+class RecoveryIncompleteError(FatalError):
+    """The store of a partition has not all that its changelog says, though recovery calls itself done."""
+
+    def __init__(self, tp: TP, persisted: int | None, begin: int, upto: int) -> None:
+        super().__init__(
+            f"{tp.topic} partition {tp.partition} begins at offset {begin} and was to be read up to {upto}, but the store holds it up to "
+            f"{persisted}: users would silently start anew, so nothing is folded. Nothing is lost; start the worker again"
+        )
+
+
 class Loss(NamedTuple):
     """What the group's committed offsets say of a changelog partition whose first records are deleted."""
 

@@ -20,7 +20,7 @@ the rebalance. Here a resume of inputs is held until their seek is done and the 
 """
 
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from faust.transport.drivers import aiokafka as driver
@@ -31,6 +31,8 @@ from stream.static_member import StaticMemberThread
 
 #: Checks the positions that delivery is about to start from and gives those to use instead.
 PositionCheck = Callable[[Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
+#: Shuts out whoever wrote these changelogs before, and gives where each ended; empty if the broker can't.
+TakeOver = Callable[[Collection[TP]], Awaitable[Mapping[TP, int]]]
 #: Checks changelog partitions, given their beginnings and ends, before tables are recovered from them; gives those
 #: whose beginning is to be committed: what was before is known to be nothing.
 ChangelogCheck = Callable[[Mapping[TP, int], Mapping[TP, int]], Awaitable[Mapping[TP, int]]]
@@ -55,7 +57,12 @@ class BundleSettings(NamedTuple):
     topics: frozenset[str]
     max_records: int
     check_positions: PositionCheck
+    take_over: TakeOver
     check_changelogs: ChangelogCheck
+    check_seeks: Callable[[Mapping[TP, int]], None]
+    """Of changelogs, as recovery begins to read them."""
+    check_recovered: Callable[[], None]
+    """Before inputs flow."""
     observer: TransportObserver
 
 
@@ -171,6 +178,8 @@ class BundleConsumer(ChangelogConsumer):
 
     async def perform_seek(self) -> None:
         """Seek all partitions to where delivery goes on; held inputs may then be fetched once the rebalance is over."""
+        if self._held:  # recovery is done
+            self.settings.check_recovered()
         await super().perform_seek()
         inputs = [tp for tp in self.assignment() if self._is_input(tp)]
         committed = {tp: offset for tp in inputs if (offset := self._read_offset[tp]) is not None}
@@ -194,14 +203,24 @@ class BundleConsumer(ChangelogConsumer):
             self._committed_offset.update(positions)
 
     async def highwaters(self, *tps: TP) -> Mapping[TP, int]:
-        """End offsets; Faust asks for those of the changelogs as it begins to recover tables from them."""
+        """End offsets; Faust asks for those of the changelogs as it begins to recover tables from them.
+
+        So their writers of before are shut out first: what a changelog has up to there is all that they ever wrote.
+        """
         ends: Mapping[TP, int] = await super().highwaters(*tps)
-        changelogs = [tp for tp in tps if not self._is_input(tp)]
-        if changelogs:
-            beginnings = await self.earliest_offsets(*changelogs)
-            if known := await self.settings.check_changelogs(beginnings, ends):
-                await self._commit(known)
-        return ends
+        changelogs = [TP(*tp) for tp in tps if not self._is_input(tp)]
+        if not changelogs:
+            return ends
+        beginnings = await self.earliest_offsets(*changelogs)
+        # Before anything is written: a log that ends too early must not grow by being looked at.
+        if known := await self.settings.check_changelogs(beginnings, ends):
+            await self._commit(known)
+        return {**ends, **(await self.settings.take_over(changelogs))}
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Recovery seeks changelogs as it begins."""
+        self.settings.check_seeks({TP(*tp): offset for tp, offset in partitions.items()})
+        await super().seek_wait(partitions)
 
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Resume changelogs at once and inputs when the module's guard lets them."""
@@ -255,10 +274,18 @@ class BundleConsumer(ChangelogConsumer):
         self._expected = dict(positions)
         self._sought_back_at.clear()
 
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Forget revoked partitions; what they delivered and did not commit comes again elsewhere."""
+    def _hold_inputs(self) -> None:
         self._sought = self._released = False
         self._held.clear()
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Hold the inputs anew: recovery of the assignment before may have gone on meanwhile."""
+        self._hold_inputs()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget revoked partitions; what they delivered and did not commit comes again elsewhere."""
+        self._hold_inputs()
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
             self._bundles.pop(tp, None)

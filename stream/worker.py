@@ -18,6 +18,7 @@ from stream.embedded.one_worker import OneWorker
 from stream.embedded.tansu_highwater import install_tansu_highwater, true_end_offsets
 from stream.errors import FatalError
 from stream.events import TEXTS_TOPIC
+from stream.fences import Ownership, build_fences
 from stream.foreign_headers import read_foreign_headers
 from stream.health import HealthServer
 from stream.ingest import Folder, FoldParts, FoldRules
@@ -66,7 +67,7 @@ class Worker:
             self.metrics,
             linger_ms=kafka.linger_ms,
             idempotent=kafka.broker == "kafka",
-            lease=self.lease,
+            ownership=Ownership(self.lease, build_fences(settings)),
         )
         self.due = (
             DueUsers(settings.score.min_interval_seconds)
@@ -108,8 +109,7 @@ class Worker:
         self.assignment = Assignment(
             AssignmentParts(
                 self.behaviour, self.scores, self.partition_of, kafka.source_epoch, self.metrics, self._failed,
-                self.sender.settle,
-                self._group_offsets().positions_once,
+                self.sender, self._group_offsets().positions_once,
                 OneWorker(kafka.partitions) if kafka.broker == "tansu" else None,
             )
         )  # fmt: skip
@@ -143,9 +143,8 @@ class Worker:
         self._stop.set()
 
     async def _start(self) -> None:
-        health = self.settings.health
-        await self.health.start(health.host, health.port)
-        log.info("health_listening", host=health.host, port=self.health.port)
+        await self.health.start(host := self.settings.health.host, self.settings.health.port)
+        log.info("health_listening", host=host, port=self.health.port)
         await self._require_topics()
         await self.sender.start()
         self._text_reader = await self._read_texts()
@@ -160,7 +159,10 @@ class Worker:
         hooks = AppHooks(
             fold=self.folder.fold,
             check_positions=self.assignment.check_positions,
+            take_over=self.assignment.take_over,
             check_changelogs=self.assignment.check_changelogs,
+            check_seeks=self.assignment.check_seeks,
+            check_recovered=self.assignment.check_recovered,
             observer=DeliveryCounts(self.metrics),
             rebalance_started=self.assignment.rebalance_started,
             rebalance_ended=self.assignment.rebalance_ended,
@@ -215,8 +217,7 @@ class Worker:
 
     async def _require_topics(self) -> None:
         """Stop with a name before anything is consumed from topics that don't fit."""
-        settings, kafka = self.settings, self.settings.kafka
-        specs = settings_topics(settings)
+        kafka, specs = self.settings.kafka, settings_topics(self.settings)
         for note in await require_topics(kafka.bootstrap_servers, specs, client_kwargs=client_kwargs(kafka)):
             log.info("topic_not_checked", detail=note.message)
 

@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from stream.fold import Received, event_hash, source_key
 from stream.hashing import hash64
 from stream.metrics import Metrics
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
+from stream.stall import Place
 from stream.window import DAY_MS, Behaviour
 
 #: 2023-11-14 22:13:20 UTC; the record time of everything that does not say otherwise.
@@ -128,6 +129,7 @@ class FakeSender(BatchSender):
     def __init__(self) -> None:
         self.logs: defaultdict[tuple[str, int], list[OutRecord]] = defaultdict(list)
         self.error: Exception | None = None
+        self.fences = None
 
     async def start(self) -> None:
         """Nothing to connect."""
@@ -137,6 +139,14 @@ class FakeSender(BatchSender):
 
     async def settle(self, seconds: float) -> None:
         """Nothing is ever under way."""
+
+    async def take_over(
+        self, changelogs: Collection[Place], abandoned: Callable[[], bool]
+    ) -> dict[Place, int]:
+        """Nobody else writes; fails with ``error`` while that is set."""
+        if self.error is not None:
+            raise self.error
+        return {}
 
     async def send(self, outgoing: Sequence[Outgoing], abandoned: Callable[[], bool]) -> list[int]:
         if self.error is not None:

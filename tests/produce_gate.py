@@ -31,6 +31,10 @@ class ProduceGate(Proxy):
         self._topic = topic.encode()
         self._open.clear()
 
+    def let_others_pass(self) -> None:
+        """Hold no more; what is held stays so."""
+        self._topic = None
+
     def release(self) -> None:
         """Let everything through, also what is held."""
         self._topic = None

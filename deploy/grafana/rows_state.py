@@ -150,13 +150,14 @@ STATE: Final = RowSpec(
         PanelSpec(
             "Sends tried again",
             "Retryable errors of the producer, batches that a broker did not answer before their partitions moved, and "
-            "requests that waited because the group may have gone on without this worker. The stream waits or repeats, and "
-            "loses nothing.",
+            "requests that waited because the group may have gone on without this worker, or that the broker refused because "
+            "it has. The stream waits or repeats, and loses nothing.",
             "cps",
             (
                 Query(rate("interestflow_send_retries_total", "error"), "{{error}}", only_in_trouble=True),
                 Query(rate("interestflow_sends_given_up_total"), "given up", only_in_trouble=True),
                 Query(rate("interestflow_sends_held_total"), "held", only_in_trouble=True),
+                Query(rate("interestflow_sends_fenced_total"), "fenced", only_in_trouble=True),
             ),
         ),
         PanelSpec(

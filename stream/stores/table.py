@@ -12,6 +12,7 @@ import structlog
 from faust.stores.base import Store
 from faust.types import TP
 
+from stream.fences import FENCE_KEY
 from stream.setting_sections import StoreSettings
 from stream.stores.backend import PartitionStore
 from stream.stores.memory import MemoryStore
@@ -80,7 +81,11 @@ class ChangelogStore(Store[bytes, bytes]):
             message = event.message
             held = self._store.persisted_offset(message.partition)
             # Reading starts at the last record held, and may be begun anew further back.
-            new = [record for record in message.value if held is None or record.offset > held]
+            new = [
+                record
+                for record in message.value
+                if (held is None or record.offset > held) and record.key != FENCE_KEY
+            ]
             items = ((record.key, record.value) for record in new)
             self._store.put_batch(message.partition, items, message.offset)
             self._on_read_back(self.table_name, len(new))

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,9 +12,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.clock import SystemClock
 from stream.embedded.ports import LOOPBACK, free_ports
+from stream.fences import FENCE_KEY, FencedError, FenceError, Fences, Ownership
 from stream.lease import Lease
 from stream.metrics import Metrics
-from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError, SendFailedError
+from stream.sender import (
+    BatchSender,
+    Outgoing,
+    OutRecord,
+    SendAbandonedError,
+    SendFailedError,
+)
 from stream.topic_specs import TopicSpec
 from stream.topics import create_topics
 from tests.brokers import delete_topics
@@ -51,12 +59,18 @@ class Fake:
 class Real:
     """A sender on a real broker, and a consumer to see what arrived."""
 
-    def __init__(self, bootstrap_servers: str, *, idempotent: bool) -> None:
+    def __init__(self, bootstrap_servers: str, *, idempotent: bool, app_id: str | None = None) -> None:
         self._kwargs = {"bootstrap_servers": bootstrap_servers}
         self.metrics, self.lease_clock = Metrics(), SlowedClock()
         self.lease = Lease(self.lease_clock, self.metrics, session_seconds=10.0)
+        self.fences = None if app_id is None else Fences(app_id, LIMIT_SECONDS)
         self.sender = BatchSender(
-            self._kwargs, SystemClock(), self.metrics, linger_ms=0, idempotent=idempotent, lease=self.lease
+            self._kwargs,
+            SystemClock(),
+            self.metrics,
+            linger_ms=0,
+            idempotent=idempotent,
+            ownership=Ownership(self.lease, self.fences),
         )
 
     async def topic(self, **config: str) -> str:
@@ -155,16 +169,26 @@ async def test_what_kafka_refuses_for_good_is_a_named_error(request: pytest.Fixt
         await real.sender.stop()
 
 
-@pytest.mark.kafka
-async def test_what_is_given_up_never_arrives_and_the_next_is_sent_by_a_new_producer(tmp_path: Path) -> None:
+@asynccontextmanager
+async def _gated(directory: Path) -> AsyncIterator[ProduceGate]:
+    """A node of its own behind a gate."""
     port, broker_port, controller_port = free_ports(3)
     properties = {"advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}"}
     try:
-        node = KafkaNode(tmp_path, ports=(broker_port, controller_port), properties=properties)
+        node = KafkaNode(directory, ports=(broker_port, controller_port), properties=properties)
     except KafkaUnavailableError as error:
         unavailable(str(error))
     async with ProduceGate(port, broker_port) as gate:
         await asyncio.to_thread(node.start)
+        try:
+            yield gate
+        finally:
+            await asyncio.to_thread(node.kill)
+
+
+@pytest.mark.kafka
+async def test_what_is_given_up_never_arrives_and_the_next_is_sent_by_a_new_producer(tmp_path: Path) -> None:
+    async with _gated(tmp_path) as gate:
         real = Real(gate.address, idempotent=True)
         try:
             topic = await real.topic()
@@ -183,7 +207,6 @@ async def test_what_is_given_up_never_arrives_and_the_next_is_sent_by_a_new_prod
             assert await real.read(topic, 0, 1) == [_record(b"next")]
         finally:
             await real.sender.stop()
-            await asyncio.to_thread(node.kill)
 
 
 @pytest.mark.kafka
@@ -264,3 +287,163 @@ async def test_what_such_a_worker_had_in_hand_never_arrives_if_the_partitions_we
 
     assert sent == [0]
     assert await real.read(topic, 0, 1) == [_record(b"newer")]
+
+
+# -- fences ---------------------------------------------------------------------------------------------------------
+
+_FENCE = (FENCE_KEY, None)
+
+
+def _pairs(records: list[OutRecord]) -> list[tuple[bytes | None, bytes | None]]:
+    return [(one.key, one.value) for one in records]
+
+
+@asynccontextmanager
+async def _owners(*addresses: str) -> AsyncIterator[list[Real]]:
+    app_id = uuid4().hex
+    owners = [Real(address, idempotent=True, app_id=app_id) for address in addresses]
+    try:
+        for one in owners:
+            await one.sender.start()
+        yield owners
+    finally:
+        for one in owners:
+            await one.sender.stop()
+
+
+@pytest.mark.kafka
+async def test_who_takes_a_changelog_over_is_told_where_the_last_owners_records_end(
+    kafka_node: KafkaNode,
+) -> None:
+    async with _owners(*[kafka_node.bootstrap_servers] * 2) as (before, now):
+        topic, other = await before.topic(), await before.topic()
+
+        first = await before.sender.take_over([(topic, 0), (topic, 1), (other, 0)], never)
+        await before.sender.send([Outgoing(topic, 0, [_record(b"a"), _record(b"b")])], never)
+        second = await now.sender.take_over([(topic, 0)], never)
+        await now.sender.send([Outgoing(topic, 0, [_record(b"c")])], never)
+
+        assert first == {(topic, 0): 0, (topic, 1): 0, (other, 0): 0}
+        assert second == {(topic, 0): 3}
+        kept = [(b"k", b"a"), (b"k", b"b")]
+        assert _pairs(await now.read(topic, 0, 5)) == [_FENCE, *kept, _FENCE, (b"k", b"c")]
+
+
+@pytest.mark.kafka
+async def test_what_an_owner_sends_that_does_not_know_of_the_next_is_refused_until_it_hears(
+    kafka_node: KafkaNode,
+) -> None:
+    async with _owners(*[kafka_node.bootstrap_servers] * 2) as (before, now):
+        topic = await before.topic()
+        await before.sender.take_over([(topic, 0)], never)
+        await now.sender.take_over([(topic, 0)], never)
+        moved = asyncio.Event()
+
+        late = asyncio.create_task(
+            before.sender.send([Outgoing(topic, 0, [_record(b"older state")])], moved.is_set)
+        )
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not before.metrics.sends_fenced._value.get():
+                await asyncio.sleep(0.01)
+        moved.set()  # as its next heartbeat says
+        with pytest.raises(SendAbandonedError, match="the partitions moved while sending"):
+            await late
+        (offset,) = await now.sender.send([Outgoing(topic, 0, [_record(b"newer")])], never)
+
+        assert offset == 2
+        assert _pairs(await now.read(topic, 0, 3)) == [_FENCE, _FENCE, (b"k", b"newer")]
+
+
+@pytest.mark.kafka
+async def test_an_owner_that_is_refused_though_its_group_counts_on_it_ends_by_name(
+    kafka_node: KafkaNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.sender._FENCED_ATTEMPTS", 1)
+    async with _owners(*[kafka_node.bootstrap_servers] * 2) as (before, now):
+        topic = await before.topic()
+        await before.sender.take_over([(topic, 0)], never)
+        await now.sender.take_over([(topic, 0)], never)
+
+        with pytest.raises(FencedError, match=f"{topic} partition 0 has a newer owner"):
+            await before.sender.send([Outgoing(topic, 0, [_record(b"a")])], never)
+
+
+@pytest.mark.kafka
+async def test_an_owner_that_takes_over_again_goes_on(kafka_node: KafkaNode) -> None:
+    async with _owners(kafka_node.bootstrap_servers) as (owner,):
+        topic = await owner.topic()
+        await owner.sender.take_over([(topic, 0)], never)
+        await owner.sender.send([Outgoing(topic, 0, [_record(b"a")])], never)
+
+        again = await owner.sender.take_over([(topic, 0)], never)
+        sent = await owner.sender.send([Outgoing(topic, 0, [_record(b"b")])], never)
+
+        assert (again, sent) == ({(topic, 0): 2}, [3])
+
+
+@pytest.mark.kafka
+async def test_a_request_that_is_on_its_way_while_the_next_owner_writes_is_refused(tmp_path: Path) -> None:
+    """As that of a worker that was frozen between its last look and the socket, which no look of its own can prevent."""
+    async with _gated(tmp_path) as gate, _owners(gate.address, gate.address) as (before, now):
+        topic = await before.topic()
+        await before.sender.take_over([(topic, 0)], never)
+        gate.hold(topic)
+        moved = asyncio.Event()
+        late = asyncio.create_task(
+            before.sender.send([Outgoing(topic, 0, [_record(b"older state")])], moved.is_set)
+        )
+        await gate.until_held()
+        gate.let_others_pass()
+        await now.sender.take_over([(topic, 0)], never)
+        await now.sender.send([Outgoing(topic, 0, [_record(b"newer")])], never)
+
+        gate.release()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not before.metrics.sends_fenced._value.get():
+                await asyncio.sleep(0.01)
+        moved.set()
+        with pytest.raises(SendAbandonedError):
+            await late
+
+        assert _pairs(await now.read(topic, 0, 3)) == [_FENCE, _FENCE, (b"k", b"newer")]
+
+
+@pytest.mark.kafka
+async def test_a_cluster_that_can_not_keep_transactional_ids_is_a_named_error(tmp_path: Path) -> None:
+    too_many = {"transaction.state.log.replication.factor": "3", "transaction.state.log.min.isr": "3"}
+    try:
+        node = KafkaNode(tmp_path, properties=too_many)
+    except KafkaUnavailableError as error:
+        unavailable(str(error))
+    await asyncio.to_thread(node.start)
+    owner = Real(node.bootstrap_servers, idempotent=True)
+    owner.sender.fences = Fences("shop", 1.0)
+    try:
+        topic = await owner.topic()
+        await owner.sender.start()
+
+        with pytest.raises(
+            FenceError, match=r"transactional ids 'shop-0'.*no answer in 1 s.*replication.factor"
+        ):
+            await owner.sender.take_over([(topic, 0)], never)
+    finally:
+        await owner.sender.stop()
+        await asyncio.to_thread(node.kill)
+
+
+@pytest.mark.kafka
+async def test_partitions_that_moved_on_are_not_taken_over(kafka_node: KafkaNode) -> None:
+    async with _owners(*[kafka_node.bootstrap_servers] * 2) as (before, now):
+        topic = await now.topic()
+        await now.sender.take_over([(topic, 0)], never)
+
+        with pytest.raises(SendAbandonedError, match="moved on while they were taken over"):
+            await before.sender.take_over([(topic, 0)], lambda: True)
+        assert await now.sender.send([Outgoing(topic, 0, [_record(b"a")])], never) == [1]
+
+
+async def test_without_fences_nobody_is_shut_out(broker: Fake | Real) -> None:
+    topic = await broker.topic()
+
+    assert await broker.sender.take_over([(topic, 0)], never) == {}
+    assert await broker.sender.send([Outgoing(topic, 0, [_record(b"a")])], never) == [0]

@@ -25,9 +25,9 @@ pytestmark = pytest.mark.kafka
 
 _APP, _USER, _PASSWORD = "least", "worker", "correct-horse"
 #: Kafka's numbers.
-_RESOURCES = {"topic": 2, "group": 3}
+_RESOURCES = {"topic": 2, "group": 3, "transactional-id": 5}
 _OPERATIONS = {"Read": 3, "Write": 4, "DescribeConfigs": 10}
-_LITERAL, _ALLOW = 3, 3
+_LITERAL, _PREFIXED, _ALLOW = 3, 4, 3
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ async def _give(node: KafkaNode, rules: tuple[AclRule, ...]) -> None:
                 request = CreateAclsRequest(
                     _RESOURCES[rule.resource],
                     rule.name,
-                    _LITERAL,
+                    _PREFIXED if rule.is_prefix else _LITERAL,
                     f"User:{_USER}",
                     "*",
                     _OPERATIONS[operation],
@@ -76,11 +76,12 @@ async def _give(node: KafkaNode, rules: tuple[AclRule, ...]) -> None:
 
 def test_a_worker_works_with_these_rights_alone(guarded: KafkaNode, tmp_path: Path) -> None:
     asyncio.run(recreate_topics(Broker("kafka", guarded.bootstrap_servers), _APP))
-    asyncio.run(_give(guarded, worker_rules(_APP)))
+    asyncio.run(_give(guarded, worker_rules(_APP, fencing=True)))
     fed = events(300)
     bad = [item._replace(value=b"{not json") for item in fed[:10]]
     astray = [item._replace(partition=(item.partition + 1) % PARTITIONS) for item in events(10, seed=9)]
     login = {
+        "KAFKA__FENCING": "true",
         "KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
         "KAFKA__SASL_MECHANISM": "SCRAM-SHA-512",
         "KAFKA__SASL_USERNAME": _USER,

@@ -1,11 +1,18 @@
 """Three nodes hold on to what they acknowledged while one of them is away."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from stream.clock import SystemClock
+from stream.fences import Ownership
+from stream.lease import Lease
+from stream.metrics import Metrics
+from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
+from tests.builders import FrozenClock, never
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import KafkaNode
 from tests.worker_process import read_topic
@@ -37,3 +44,55 @@ async def test_what_was_acknowledged_outlives_a_killed_node(tmp_path: Path, kafk
         records = await read_topic(cluster.bootstrap_servers, "cluster.durable", 3)
 
     assert [record.value for record in records] == [b"before", b"without", b"after"] * 3
+
+
+class HurriedClock(FrozenClock):
+    """Stands still, and lets others have their turn."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0.01)
+
+
+async def test_of_requests_to_several_brokers_that_are_given_up_none_arrives(
+    tmp_path: Path, kafka_node: KafkaNode
+) -> None:
+    kafka_node.bootstrap_servers  # noqa: B018 - as above
+    clock, metrics = HurriedClock(), Metrics()
+    lease = Lease(clock, metrics, session_seconds=10.0)
+    with KafkaCluster(tmp_path) as cluster:
+        admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap_servers)
+        await admin.start()
+        await admin.create_topics([NewTopic("cluster.held", 3, 3)])
+        await admin.close()
+        sender = BatchSender(
+            {"bootstrap_servers": cluster.bootstrap_servers},
+            SystemClock(),
+            metrics,
+            linger_ms=0,
+            idempotent=True,
+            ownership=Ownership(lease),
+        )
+        await sender.start()
+
+        async def send(value: bytes) -> list[int]:
+            outgoing = [
+                Outgoing("cluster.held", partition, [OutRecord(b"k", value)]) for partition in range(3)
+            ]
+            return await sender.send(outgoing, never)
+
+        before = await send(b"before")
+        lease.renew(lease.now())
+        clock.monotonic += 20.0  # a worker that slept beyond its session
+        late = asyncio.create_task(send(b"late"))
+        async with asyncio.timeout(30.0):
+            while metrics.sends_held._value.get() < 3:
+                await asyncio.sleep(0.01)
+        await sender.settle(30.0)
+        with pytest.raises(SendAbandonedError):
+            await late
+        lease.renew(lease.now())  # joined anew
+        await asyncio.sleep(1.0)  # whatever still waits would go now
+        after = await send(b"after")
+        await sender.stop()
+
+    assert (before, after) == ([0, 0, 0], [1, 1, 1])

@@ -16,6 +16,18 @@ def test_every_topic_of_the_service_and_its_group_have_one_rule() -> None:
     assert [rule for rule in rules if rule.resource == "group"] == [AclRule("group", "shop", ("Read",))]
 
 
+def test_the_transactional_ids_of_this_deployment_are_its_own() -> None:
+    assert not [rule for rule in worker_rules("shop") if rule.resource == "transactional-id"]
+    (rule,) = [rule for rule in worker_rules("shop", fencing=True) if rule.resource == "transactional-id"]
+
+    assert rule == AclRule("transactional-id", "shop-", ("Write",), is_prefix=True)
+    assert (
+        acl_script((rule,), "User:w")
+        .splitlines()[-1]
+        .endswith("--operation Write --transactional-id shop- --resource-pattern-type prefixed")
+    )
+
+
 def test_what_is_only_written_can_not_be_read_and_campaigns_can_not_be_written() -> None:
     operations = {rule.name: rule.operations for rule in worker_rules("shop")}
 

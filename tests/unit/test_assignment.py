@@ -1,20 +1,31 @@
 """What a worker does with changelogs that lost records: it goes on only where nothing is lost silently."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
+from faust.tables.recovery import RebalanceAgain
 from faust.types import TP
 
 from stream.assignment import Assignment, AssignmentParts
+from stream.fences import FenceError
 from stream.metrics import Metrics
 from stream.partitioner import partitioner
-from stream.sources import ChangelogLostError
+from stream.rebalances import Rebalances
+from stream.sender import SendAbandonedError
+from stream.sources import ChangelogLostError, RecoveryIncompleteError
 from stream.stall import Place, Position
 from stream.stores.memory import MemoryStore
 from tests.builders import FakeSender
 
 BEHAVIOUR_1, SCORES_1 = TP("shop-user-behaviour-changelog", 1), TP("shop-user-scores-changelog", 1)
 CLICK_1 = ("behaviour.click", 1)
+
+
+class Generation:
+    """All that is asked of a Faust app here."""
+
+    rebalances = Rebalances()
 
 
 class Group:
@@ -25,10 +36,11 @@ class Group:
         self.committed: dict[Place, int] = {}
         self.asked: list[Place] = []
         self.failures: list[BaseException] = []
+        self.sender = FakeSender()
         self.assignment = Assignment(
             AssignmentParts(
                 self.behaviour, self.scores, partitioner("murmur2", 4), 0, Metrics(), self.failures.append,
-                FakeSender().settle, self._positions,
+                self.sender, self._positions,
             )
         )  # fmt: skip
 
@@ -84,3 +96,89 @@ async def test_a_store_that_has_everything_is_kept() -> None:
     assert await group.check(begin=43) == {}
 
     assert group.behaviour.get(1, b"user") == b"state"
+
+
+def taking(error: Exception | None) -> Group:
+    """With an app, whose broker answers so."""
+    group, app = Group(), Generation()
+    told: Any = app
+    group.assignment.app, group.sender.error = told, error
+    return group
+
+
+async def test_recovery_waits_for_the_next_assignment_if_partitions_moved_on_while_they_were_taken_over() -> (
+    None
+):
+    group = taking(SendAbandonedError("moved"))
+
+    with pytest.raises(RebalanceAgain):
+        await group.assignment.take_over([BEHAVIOUR_1])
+    assert group.failures == []
+
+
+async def test_a_worker_ends_if_the_broker_shuts_nobody_out() -> None:
+    group = taking(FenceError("shop-1", "no answer in 1 s"))
+
+    with pytest.raises(FenceError) as caught:
+        await group.assignment.take_over([BEHAVIOUR_1])
+    assert group.failures == [caught.value]
+
+
+def test_a_store_that_was_read_up_to_a_fence_need_not_read_the_fence() -> None:
+    group = Group()
+    group.behaviour.put_batch(1, [(b"u", b"state")], 89)
+    group.scores.put_batch(1, [(b"u", b"scores")], 40)
+    group.assignment._fences = {BEHAVIOUR_1: 90, SCORES_1: 50}
+
+    group.assignment.rebalance_ended({1})
+
+    # What is not up to date is read on from where it is.
+    assert (group.behaviour.persisted_offset(1), group.scores.persisted_offset(1)) == (90, 40)
+    assert dict(group.behaviour.scan(1)) == {b"u": b"state"}
+
+
+def test_an_empty_store_of_an_empty_changelog_need_not_read_the_fence() -> None:
+    group = Group()
+    group.assignment._fences = {BEHAVIOUR_1: 0, SCORES_1: 50}
+
+    group.assignment.rebalance_ended({1})
+
+    assert (group.behaviour.persisted_offset(1), group.scores.persisted_offset(1)) == (0, None)
+
+
+async def test_changelogs_are_read_from_where_their_stores_stand() -> None:
+    group = Group()
+    group.behaviour.put_batch(1, [(b"u", b"state")], 60)
+    await group.check(begin=0)
+
+    group.assignment.check_seeks({BEHAVIOUR_1: 60, SCORES_1: 0})  # the last record held, or the beginning
+    with pytest.raises(
+        RecoveryIncompleteError, match=r"was to be read up to 62, but the store holds it up to 60"
+    ):
+        group.assignment.check_seeks({BEHAVIOUR_1: 62})
+    with pytest.raises(
+        RecoveryIncompleteError, match=r"holds it up to None: users would silently start anew"
+    ):
+        group.assignment.check_seeks({SCORES_1: 3})
+    assert [type(error) for error in group.failures] == [RecoveryIncompleteError] * 2
+
+
+@pytest.mark.parametrize("held", [None, 88])
+async def test_nothing_is_folded_before_a_store_holds_what_its_changelog_had(held: int | None) -> None:
+    group = Group()
+    await group.check(begin=0)
+    if held is not None:
+        group.behaviour.put_batch(1, [(b"u", b"state")], held)
+
+    with pytest.raises(RecoveryIncompleteError, match=f"up to 89, but the store holds it up to {held}"):
+        group.assignment.check_recovered()
+    group.behaviour.put_batch(1, [], 89)
+    group.assignment.check_recovered()
+
+
+async def test_what_was_found_of_changelogs_goes_with_the_assignment() -> None:
+    group = Group()
+    await group.check(begin=0)
+    group.assignment.rebalance_started()
+
+    group.assignment.check_recovered()

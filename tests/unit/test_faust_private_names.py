@@ -20,11 +20,13 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
-from aiokafka.producer.sender import Sender, SendProduceReqHandler
+from aiokafka.producer.sender import InitPIDHandler, Sender, SendProduceReqHandler
 from faust.app.base import App
 from faust.stores.base import Store
 from faust.streams import Stream
+from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
+from faust.transport.conductor import ConductorCompiler
 from faust.transport.consumer import Consumer, ThreadDelegateConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -257,7 +259,7 @@ def test_aiokafka_refuses_to_seek_a_partition_that_is_not_assigned() -> None:
 
 
 def test_a_producer_that_is_stopped_sends_first_what_it_holds() -> None:
-    """If this fails it may have a way to be given up, and stream/sender.py needs no private names for it."""
+    """If this fails it may have a way to be given up, and stream/producing.py needs no private names for it."""
     assert "self._message_accumulator.close()" in source(aiokafka.AIOKafkaProducer.stop)
     assert isinstance(inspect.getattr_static(Sender, "sender_task"), property)
     assert "if self._closed:" in source(MessageAccumulator.add_batch)
@@ -272,11 +274,38 @@ def test_a_producer_that_is_stopped_sends_first_what_it_holds() -> None:
 
 
 def test_a_producer_sends_records_by_its_clients_send_and_by_nothing_else() -> None:
-    """stream/sender.py holds them there."""
+    """stream/producing.py holds them there."""
     text = source(aiokafka.producer.sender)
 
     assert text.count("await self._client.send(node_id, request)") == 1
     assert in_order(source(SendProduceReqHandler), "self._client = sender.client", "ProduceRequest(")
+
+
+def test_a_batch_gets_its_producers_id_epoch_and_number_as_it_leaves_once_and_in_order() -> None:
+    """stream/fences.py puts its own in their place."""
+    assert in_order(
+        source(MessageAccumulator._pop_batch),
+        "if self._txn_manager is not None and not_retry:",
+        "batch.set_producer_state(",
+        "batch.drain_ready()",
+    )
+    assert "self._builder._set_producer_state(producer_id, producer_epoch, base_sequence)" in source(
+        MessageBatch.set_producer_state
+    )
+    assert in_order(
+        source(Sender._sender_routine), "muted_partitions=muted_partitions", "self._muted_partitions.add(tp)"
+    )
+    assert "exc = ProducerFenced()" in source(SendProduceReqHandler.handle_response)
+
+
+def test_a_transactional_id_gives_a_producers_id_and_epoch() -> None:
+    """stream/fences.py asks as this does."""
+    assert in_order(
+        source(Sender._maybe_wait_for_pid),
+        "CoordinationType.TRANSACTION, self._txn_manager.transactional_id",
+        "await self._do_init_pid(node_id)",
+    )
+    assert in_order(source(InitPIDHandler), "set_pid_and_epoch(", "resp.producer_id, resp.producer_epoch")
 
 
 def test_a_batch_goes_on_although_nobody_waits_for_it() -> None:
@@ -305,6 +334,31 @@ def test_recovery_takes_the_offset_of_a_message_for_all_before_it() -> None:
 
     assert in_order(text, "offset > seen_offset:", "offsets[tp] = offset", "buf.append(event)")
     assert in_order(text, "len(buf) >= bufsize:", "table.apply_changelog_batch(buf)", "buf.clear()")
+
+
+def test_recovery_hears_of_a_rebalance_only_as_the_new_partitions_are_given() -> None:
+    """If one of these fails stream/table_recovery.py may need less of its own."""
+    assert "self.signal_recovery_start.set()" in source(Recovery.on_rebalance)
+    assert "signal_recovery_start" not in source(Recovery.on_partitions_revoked)
+    assert in_order(
+        source(Recovery.on_recovery_completed),
+        "consumer.perform_seek()",
+        "consumer.resume_flow()",
+        "self.app.on_rebalance_end()",
+    )
+    assert "if self._recovery is None:" in source(vars(TableManager)["recovery"].fget)
+    assert in_order(source(App.on_rebalance_end), "self.rebalancing = False")
+    assert "thread.app.on_rebalance_start()" in source(driver.ConsumerRebalanceListener.on_partitions_revoked)
+
+
+def test_recovery_takes_in_what_waited_for_the_flow_over_a_rebalance() -> None:
+    """If one of these fails stream/changelog_consumer.py may need no queue of its own."""
+    assert in_order(source(ConductorCompiler.build), "await acquire_flow_control()", "put_nowait_enhanced(")
+    text = source(Recovery._slurp_changelogs.fun)
+    assert in_order(text, "changelog_queue = self.tables.changelog_queue", "changelog_queue.get()")
+    assert in_order(text, "recovery unknown topic", "offsets[tp] = offset")
+    assert "generation_id" not in text
+    assert "if self._changelog_queue is None:" in source(vars(TableManager)["changelog_queue"].fget)
 
 
 def test_recovery_goes_on_reading_a_changelog_of_buffer_size_one_only() -> None:

@@ -5,7 +5,7 @@ this, the first test fails, and the guard of stream/transport.py can be looked a
 Apache Kafka.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import faust
@@ -113,8 +113,16 @@ async def _as_they_are(positions: Mapping[TP, int]) -> Mapping[TP, int]:
     return positions
 
 
+async def _nobody(_changelogs: Collection[TP]) -> Mapping[TP, int]:
+    return {}
+
+
 async def _nothing_known(_beginnings: Mapping[TP, int], _ends: Mapping[TP, int]) -> Mapping[TP, int]:
     return {}
+
+
+def _fine(*_: Any) -> None:
+    """Nothing is missing."""
 
 
 class Unseen:
@@ -142,7 +150,9 @@ async def test_stock_faust_throws_away_what_comes_between_the_seek_and_the_end_o
 
 
 async def test_our_transport_fetches_nothing_before_that_and_everything_after_it() -> None:
-    settings = BundleSettings(frozenset({CLICK.topic}), 2, _as_they_are, _nothing_known, Unseen())
+    settings = BundleSettings(
+        frozenset({CLICK.topic}), 2, _as_they_are, _nobody, _nothing_known, _fine, _fine, Unseen()
+    )
     worker = Worker(bundle_transport(settings))
 
     await worker.recovered()

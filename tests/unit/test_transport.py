@@ -3,7 +3,7 @@
 Each rule of stream/transport.py has at least one test here that fails when the rule is taken out.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,12 +141,19 @@ class Delivery:
         self.checked: list[dict[TP, int]] = []
         self.checked_changelogs: list[tuple[dict[TP, int], dict[TP, int]]] = []
         self.known_beginnings: dict[TP, int] = {}
+        self.taken_over: dict[TP, int] = {}
+        self.sought_changelogs: list[Mapping[TP, int]] = []
+        #: How often positions were checked before.
+        self.checked_recovered: list[int] = []
         self.check: Callable[[Mapping[TP, int]], Mapping[TP, int]] = dict
         settings = BundleSettings(
             frozenset({CLICK.topic, BROWSE.topic}),
             max_records,
             self._check_positions,
+            self._take_over,
             self._check_changelogs,
+            self.sought_changelogs.append,
+            lambda: self.checked_recovered.append(len(self.checked)),
             self.seen,
         )
         broker = self.broker
@@ -165,6 +172,9 @@ class Delivery:
     async def _check_positions(self, positions: Mapping[TP, int]) -> Mapping[TP, int]:
         self.checked.append(dict(positions))
         return self.check(positions)
+
+    async def _take_over(self, changelogs: Collection[TP]) -> Mapping[TP, int]:
+        return {tp: end for tp, end in self.taken_over.items() if tp in changelogs}
 
     async def _check_changelogs(
         self, beginnings: Mapping[TP, int], ends: Mapping[TP, int]
@@ -875,6 +885,18 @@ async def test_changelogs_are_checked_before_tables_are_recovered_from_them(deli
     assert delivery.checked_changelogs == [({CHANGELOG: 40}, {CHANGELOG: 43})]
 
 
+async def test_changelogs_are_recovered_up_to_where_their_last_owners_were_shut_out(
+    delivery: Delivery,
+) -> None:
+    delivery.broker.write(CHANGELOG, 40, 41, 42)
+    delivery.taken_over = {CHANGELOG: 42}
+
+    ends = await delivery.consumer.highwaters(CHANGELOG)
+
+    assert ends == {CHANGELOG: 42}
+    assert delivery.checked_changelogs == [({CHANGELOG: 40}, {CHANGELOG: 43})]
+
+
 async def test_beginnings_before_which_nothing_was_are_committed(delivery: Delivery) -> None:
     delivery.broker.write(CHANGELOG, 40, 41, 42)
     delivery.known_beginnings = {CHANGELOG: 40}
@@ -895,6 +917,33 @@ async def test_a_partition_is_read_to_its_end_only_once_its_bundles_are_committe
     await delivery.consumer.commit()
 
     assert (before, delivered, await is_read()) == (False, False, True)
+
+
+async def test_inputs_are_sought_only_once_the_stores_are_known_to_be_complete(delivery: Delivery) -> None:
+    await delivery.consumer.on_partitions_revoked({CLICK, BROWSE})
+    delivery.checked_recovered.clear()
+    delivery.checked.clear()
+
+    await delivery.consumer.perform_seek()  # of a fetch while the flow is stopped
+    await delivery.recovered()
+    await delivery.consumer.seek_wait({CHANGELOG: 7})
+
+    assert delivery.checked_recovered == [1]
+    assert delivery.sought_changelogs == [{CHANGELOG: 7}]
+
+
+async def test_an_assignment_holds_inputs_anew_whatever_recovery_of_the_one_before_did_meanwhile(
+    delivery: Delivery,
+) -> None:
+    consumer = delivery.consumer
+    await consumer.on_partitions_revoked({CLICK, BROWSE})
+    await delivery.recovered()  # of the assignment before, late
+
+    await consumer.on_partitions_assigned({CLICK, BROWSE}, 2)
+    consumer.resume_partitions({CLICK})
+
+    assert consumer._held == {CLICK}
+    assert not consumer._released
 
 
 # -- as a whole ----------------------------------------------------------------------------------------------------

@@ -75,8 +75,7 @@ class Watched:
         assignment: Any = Assignment(
             AssignmentParts(
                 MemoryStore(), MemoryStore(), partitioner("murmur2", 4), 0, self.metrics, self.ended.append,
-                FakeSender().settle,
-                self.offsets.positions,
+                FakeSender(), self.offsets.positions,
             )
         )  # fmt: skip
         assignment.app, assignment.scoring = self.app, self.scoring
