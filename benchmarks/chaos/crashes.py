@@ -1,4 +1,4 @@
-"""G1: workers killed, frozen beyond their session and told to stop, again and again, while events come in."""
+"""G1 and G15: workers killed, frozen beyond their session and told to stop, again and again, while events come in."""
 
 import asyncio
 import random
@@ -40,13 +40,25 @@ class Fault(NamedTuple):
     peace_seconds: float
 
 
-def faults(seed: int, count: int, *, mean_seconds: float) -> Iterator[Fault]:
-    """So many, every kind equally often, in an order and at distances by chance from a seed."""
-    chance = random.Random(seed)
-    kinds = ["kill", "freeze", "stop"] * (count // 3 + 1)
-    chance.shuffle(kinds := kinds[:count])
-    for kind in kinds:
-        yield Fault(kind, chance.randrange(WORKERS), mean_seconds * chance.uniform(0.5, 1.5))
+class Plan(NamedTuple):
+    """So many faults, every kind equally often."""
+
+    kinds: tuple[str, ...]
+    times: int
+    #: Between two of them, on average and at least.
+    mean_seconds: float
+    least_events: int
+
+    def faults(self, seed: int) -> Iterator[Fault]:
+        """In an order and at distances by chance from a seed."""
+        chance = random.Random(seed)
+        kinds = list(self.kinds) * (self.times // len(self.kinds) + 1)
+        chance.shuffle(kinds := kinds[: self.times])
+        for kind in kinds:
+            yield Fault(kind, chance.randrange(WORKERS), self.mean_seconds * chance.uniform(0.5, 1.5))
+
+
+_ALL: Final = ("kill", "freeze", "stop")
 
 
 class Faults:
@@ -97,24 +109,36 @@ def _last_lines(worker: WorkerProcess) -> str:
 
 async def nothing_lost(run: Run) -> Verdict:
     """G1: on one node; the long form on three, with three replicas of everything."""
-    count, peace, between = (4, 4.0, 1_000) if run.short else (21, 20.0, 10_000)
+    plan = Plan(_ALL, 4, 4.0, 1_000) if run.short else Plan(_ALL, 21, 20.0, 10_000)
+    promise = "no accepted event is lost or counted twice when workers crash, freeze and stop"
+    return await _play("G1", promise, run, plan)
+
+
+async def nothing_lost_to_the_frozen(run: Run) -> Verdict:
+    """G15: as G1, with fencing; each worker that wakes meets a group that went on without it, in the middle of whatever it did."""
+    plan = Plan(("freeze",), 4, 4.0, 1_000) if run.short else Plan(("freeze",), 21, 7.0, 3_000)
+    promise = "a worker that was frozen beyond its session writes nothing over what its successor wrote"
+    return await _play("G15", promise, run, plan, KAFKA__FENCING="true")
+
+
+async def _play(gate: str, promise: str, run: Run, plan: Plan, **settings: str) -> Verdict:
     with ExitStack() as stack:
         broker: KafkaNode | KafkaCluster = (
             KafkaNode(run.directory) if run.short else KafkaCluster(run.directory)
         )
         stack.enter_context(broker)
         await make_topics(broker.bootstrap_servers, replication_factor=1 if run.short else 3)
-        fleet = stack.enter_context(Fleet(run.directory, broker.bootstrap_servers, WORKERS, **SCORING))
+        fleet = stack.enter_context(
+            Fleet(run.directory, broker.bootstrap_servers, WORKERS, **SCORING, **settings)
+        )
         async with under_load(broker.bootstrap_servers, run.seed, _RATE) as load:
             await fleet.ready(load)
-            made = await _under_faults(
-                load, fleet, list(faults(run.seed, count, mean_seconds=peace)), between
-            )
+            made = await _under_faults(load, fleet, list(plan.faults(run.seed)), plan.least_events)
             await _end_in_peace(load, fleet, made)
         accounts, problems = await settled(load)
     return Verdict(
-        "G1",
-        "no accepted event is lost or counted twice when workers crash, freeze and stop",
+        gate,
+        promise,
         {
             **accounts.figures(),
             **load.figures(),
@@ -122,7 +146,7 @@ async def nothing_lost(run: Run) -> Verdict:
             "workers": WORKERS,
             "brokers": 1 if run.short else 3,
             "faults": dict(made.made),
-            "least_events_between_faults": between,
+            "least_events_between_faults": plan.least_events,
             "own_ends_by_exit_code": {str(code): times for code, times in made.own_ends.items()},
         },
         [*problems, *made.problems],

@@ -50,4 +50,5 @@ GATES: Final[dict[str, Gate]] = {
     "G12": Gate(proofs.erasure, 10 * _MINUTE, 8 * _MINUTE),
     "G13": Gate(proofs.upgrade, 3 * _MINUTE, 3 * _MINUTE),
     "G14": Gate(proofs.alerts, 3 * _MINUTE, 3 * _MINUTE),
+    "G15": Gate(crashes.nothing_lost_to_the_frozen, 25 * _MINUTE, 8 * _MINUTE),
 }

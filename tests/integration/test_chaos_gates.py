@@ -11,7 +11,7 @@ from tests.kafka_node import KafkaNode
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize("gate", ["G1", "G5", "G6", "G11"])
+@pytest.mark.parametrize("gate", ["G1", "G5", "G6", "G11", "G15"])
 async def test_nothing_is_lost_or_counted_twice(gate: str, tmp_path: Path, kafka_node: KafkaNode) -> None:
     kafka_node.bootstrap_servers  # noqa: B018 - skips where Kafka can't be had; each gate starts its own
 

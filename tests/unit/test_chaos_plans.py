@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import islice
 
 from benchmarks.chaos.arena import POLICY
-from benchmarks.chaos.crashes import faults
+from benchmarks.chaos.crashes import Plan
 from benchmarks.chaos.poison import mixed, poisons
 from benchmarks.chaos.proxy import Proxy
 from stream.embedded.ports import LOOPBACK, free_ports
@@ -13,9 +13,10 @@ from tests.reference_fold import ReferenceFold
 
 
 def test_a_seed_plans_every_kind_of_fault_equally_often() -> None:
-    planned = list(faults(7, 21, mean_seconds=20.0))
+    plan = Plan(("kill", "freeze", "stop"), 21, 20.0, 1_000)
+    planned = list(plan.faults(7))
 
-    assert planned == list(faults(7, 21, mean_seconds=20.0)) != list(faults(8, 21, mean_seconds=20.0))
+    assert planned == list(plan.faults(7)) != list(plan.faults(8))
     assert Counter(fault.kind for fault in planned) == {"kill": 7, "freeze": 7, "stop": 7}
     assert all(10.0 <= fault.peace_seconds <= 30.0 for fault in planned)
 
