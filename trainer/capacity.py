@@ -6,7 +6,7 @@ from typing import Final
 from trainer.errors import TrainerError
 from trainer.samples import Samples
 
-#: Per user that may be learnt from, fit cutoff and interest; measured on the Complete Journey.
+#: Per user that may be learnt from, fit cutoff and interest; estimated from the arrays' types, not measured.
 _CELL_BYTES: Final = 400
 #: Libraries, encoder and its optimiser.
 _FIXED_BYTES: Final = 2_000_000_000
