@@ -132,9 +132,8 @@ class Fences:
                 await asking._maybe_wait_for_pid()  # noqa: SLF001 - as above
             except (TransactionalIdAuthorizationFailed, UnsupportedVersionError) as error:
                 raise FenceError(ids.transactional_id, repr(error)) from error
-            except (
-                KafkaError
-            ) as error:  # a broker that went away, of which aiokafka makes one that says nothing
+            except KafkaError as error:
+                # A broker that went away, of which aiokafka makes an error that says nothing.
                 log.warning("epoch_not_given", transactional_id=ids.transactional_id, error=repr(error))
                 await asyncio.sleep(_RETRY_MS / 1000)
         return Fence(ids.producer_id, ids.producer_epoch)

@@ -80,7 +80,7 @@ class BatchSender:
         self._metrics = metrics
         self._linger_ms = linger_ms
         self._idempotent = idempotent
-        self._lease, self.fences = ownership
+        self._lease, self._fences = ownership
         self._producer: AIOKafkaProducer | None = None
         #: That are held or under way, of this producer.
         self._requests: set[asyncio.Task[Any]] = set()
@@ -140,14 +140,14 @@ class BatchSender:
             SendAbandonedError: As ``send``.
             FenceError: If the broker gives no epoch.
         """
-        if self.fences is None:
+        if self._fences is None:
             return {}
         try:
-            async with asyncio.timeout(self.fences.seconds):
-                return await self._take_over(self.fences, changelogs, abandoned)
+            async with asyncio.timeout(self._fences.seconds):
+                return await self._take_over(self._fences, changelogs, abandoned)
         except TimeoutError as error:
-            ids = ", ".join(sorted({self.fences.transactional_id(partition) for _, partition in changelogs}))
-            raise FenceError(ids, f"no answer in {self.fences.seconds:g} s") from error
+            ids = ", ".join(sorted({self._fences.transactional_id(partition) for _, partition in changelogs}))
+            raise FenceError(ids, f"no answer in {self._fences.seconds:g} s") from error
 
     async def _take_over(
         self, fences: Fences, changelogs: Collection[Place], abandoned: Callable[[], bool]
@@ -202,7 +202,7 @@ class BatchSender:
         return offsets
 
     def _start_one(self, out: Outgoing) -> "asyncio.Task[int]":
-        fence = None if self.fences is None else self.fences.of((out.topic, out.partition))
+        fence = None if self._fences is None else self._fences.of((out.topic, out.partition))
         task = asyncio.create_task(self._send_one(out, fence), name=f"send-{out.topic}")
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)

@@ -205,7 +205,7 @@ class BundleConsumer(ChangelogConsumer):
     async def highwaters(self, *tps: TP) -> Mapping[TP, int]:
         """End offsets; Faust asks for those of the changelogs as it begins to recover tables from them.
 
-        So their writers of before are shut out first: what a changelog has up to there is all that they ever wrote.
+        So their writers of before are shut out here: what a changelog has up to the end given is all that they ever wrote.
         """
         ends: Mapping[TP, int] = await super().highwaters(*tps)
         changelogs = [TP(*tp) for tp in tps if not self._is_input(tp)]

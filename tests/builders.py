@@ -129,7 +129,6 @@ class FakeSender(BatchSender):
     def __init__(self) -> None:
         self.logs: defaultdict[tuple[str, int], list[OutRecord]] = defaultdict(list)
         self.error: Exception | None = None
-        self.fences = None
 
     async def start(self) -> None:
         """Nothing to connect."""

@@ -417,7 +417,7 @@ async def test_a_cluster_that_can_not_keep_transactional_ids_is_a_named_error(tm
         unavailable(str(error))
     await asyncio.to_thread(node.start)
     owner = Real(node.bootstrap_servers, idempotent=True)
-    owner.sender.fences = Fences("shop", 1.0)
+    owner.sender._fences = Fences("shop", 1.0)
     try:
         topic = await owner.topic()
         await owner.sender.start()
