@@ -7,53 +7,23 @@ a command takes that does nothing (the libraries) is measured beside it. See doc
 """
 
 import argparse
-import csv
 import os
 import random
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from benchmarks.machine import machine, versions
 from benchmarks.report import keep, table
 from stream.clock import SystemClock
+from tests.shop_files import FIRST_DAY, MAPPING, write_shop
 
-_COLUMNS: Final = (
-    "order_no",
-    "customer",
-    "ordered_at",
-    "sku",
-    "title",
-    "department",
-    "category",
-    "price",
-    "pieces",
-)
-_MAPPING: Final = """\
-name = "A made shop"
-source = "made-shop"
-
-[columns]
-user_id = "customer"
-occurred_at = "ordered_at"
-transaction_id = "order_no"
-item_id = "sku"
-item_name = "title"
-item_categories = ["department", "category"]
-price = "price"
-quantity = "pieces"
-
-[constants]
-event_type = "purchase"
-
-[times]
-zone = "UTC"
-"""
-_FIRST_DAY: Final = datetime(2025, 1, 6, tzinfo=UTC)
+#: As that of the tests, but its prices say no currency.
+_MAPPING: Final = MAPPING.replace('currency = "EUR"\n', "")
 _DAYS: Final = 182
 _LINES_PER_ORDER: Final = 4
 _ORDERS_PER_USER: Final = 40
@@ -76,7 +46,7 @@ def rows(count: int, seed: int = 7) -> Iterator[tuple[str, ...]]:
     users = max(count // (_LINES_PER_ORDER * _ORDERS_PER_USER), 50)
     for order in range(count // _LINES_PER_ORDER):
         user = draw.randrange(users)
-        at = _FIRST_DAY + timedelta(seconds=draw.randrange(_DAYS * 86_400))
+        at = FIRST_DAY + timedelta(seconds=draw.randrange(_DAYS * 86_400))
         for _ in range(_LINES_PER_ORDER):
             category = (user * 7 + draw.randrange(12)) % _CATEGORIES
             product = f"{category}-{draw.randrange(_PRODUCTS)}"
@@ -113,10 +83,7 @@ def cost(arguments: Sequence[str], directory: Path) -> Cost:
 
 def measure(count: int, directory: Path) -> dict[str, Any]:
     """Import and sample so many rows."""
-    orders, mapping = directory / "orders.csv", directory / "shop.toml"
-    with orders.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([_COLUMNS, *rows(count)])
-    mapping.write_text(_MAPPING, encoding="utf-8")
+    orders, mapping = write_shop(directory, rows(count), _MAPPING)
     archive, work = str(directory / "shop"), str(directory / "run")
     imported = cost(["events", "import", "--mapping", str(mapping), "--out", archive, str(orders)], directory)
     sampled = cost(["samples", "--events", archive, "--work", work], directory)

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream.clock import SystemClock
 from stream.fences import Ownership
 from stream.lease import Lease
 from stream.metrics import Metrics
 from stream.sender import BatchSender, Outgoing, OutRecord, SendAbandonedError
+from stream.topic_specs import TopicSpec
+from stream.topics import create_topics
 from tests.builders import FrozenClock, never
 from tests.kafka_cluster import KafkaCluster
 from tests.kafka_node import KafkaNode
@@ -23,10 +24,9 @@ pytestmark = pytest.mark.kafka
 async def test_what_was_acknowledged_outlives_a_killed_node(tmp_path: Path, kafka_node: KafkaNode) -> None:
     kafka_node.bootstrap_servers  # noqa: B018 - skips where Kafka can't be had
     with KafkaCluster(tmp_path) as cluster:
-        admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap_servers)
-        await admin.start()
-        await admin.create_topics([NewTopic("cluster.durable", 3, 3)])
-        await admin.close()
+        await create_topics(
+            cluster.bootstrap_servers, [TopicSpec("cluster.durable", 3)], replication_factor=3
+        )
         producer = AIOKafkaProducer(
             bootstrap_servers=cluster.bootstrap_servers, acks="all", enable_idempotence=True
         )
@@ -60,10 +60,7 @@ async def test_of_requests_to_several_brokers_that_are_given_up_none_arrives(
     clock, metrics = HurriedClock(), Metrics()
     lease = Lease(clock, metrics, session_seconds=10.0)
     with KafkaCluster(tmp_path) as cluster:
-        admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap_servers)
-        await admin.start()
-        await admin.create_topics([NewTopic("cluster.held", 3, 3)])
-        await admin.close()
+        await create_topics(cluster.bootstrap_servers, [TopicSpec("cluster.held", 3)], replication_factor=3)
         sender = BatchSender(
             {"bootstrap_servers": cluster.bootstrap_servers},
             SystemClock(),
