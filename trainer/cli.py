@@ -27,7 +27,6 @@ from trainer.errors import TrainerError
 from trainer.evaluate import markdown, put_table
 from trainer.events.cli import events
 from trainer.explain.cli import explain
-from trainer.figures import numbers_only
 from trainer.gates import parse_forced
 from trainer.half import ENGINE_SCRIPT, HALF, HALF_TOLERANCE, engine_script, require_close, save_half
 from trainer.learning_curve import learning_curve
@@ -44,11 +43,12 @@ from trainer.samples_command import WORK, ArchiveOption, WorkOption, make_sample
 from trainer.stages import Evaluation, ad_response, coupon_response, evaluation_protocol
 from trainer.stages import evaluate as evaluate_stage
 from trainer.stages import export as export_stage
+from trainer.telling import tell
 from trainer.train import train_encoder, train_head
 from trainer.unsupervised.cluster_cli import clusters_app, user_vectors
 from trainer.unsupervised.contrast_cli import contrast_command
 from trainer.unsupervised.pretrain_cli import pretrain_command
-from trainer.workspace import Workspace, make_repeatable, write_json
+from trainer.workspace import Workspace, make_repeatable
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(events, name="events")
@@ -102,13 +102,13 @@ def train(work: WorkOption = WORK, quick: _Quick = False, json: _Json = None) ->
     with shown(_CONSOLE) as progress:
         pace = Pace(progress)
         figures = _train(Workspace(work), recipe, pace)
-    _tell({**figures, "steps_per_second": pace.per_second()}, json)
+    tell({**figures, "steps_per_second": pace.per_second()}, json)
 
 
 @app.command()
 def export(work: WorkOption = WORK, json: _Json = None) -> None:
     """Write both ONNX files, hold them against PyTorch and fit the ad response."""
-    _tell(_export(Workspace(work), Recipe()), json)
+    tell(_export(Workspace(work), Recipe()), json)
 
 
 @app.command()
@@ -146,7 +146,7 @@ def evaluate(
     if report is not None:
         choice = ReportChoice(report, given, repository, validation, groups)
         write_report(workspace, evaluation, found.get("coupon_response", {}), choice)
-    _tell({**found.pop("variants"), **found}, json)
+    tell({**found.pop("variants"), **found}, json)
 
 
 @app.command("learning-curve")
@@ -163,7 +163,7 @@ def learning_curve_command(
         raise TrainerError(f"{shares!r} is no list of percentages: write them as 5,10,25") from error
     with shown(_CONSOLE) as progress:
         curve = learning_curve(Workspace(work), percentages, _recipe(quick=quick), progress)
-    _tell({"curve": curve}, json)
+    tell({"curve": curve}, json)
 
 
 @app.command()
@@ -182,7 +182,7 @@ def publish(
     retention, recipe = Retention(keep, frozenset(pinned or ())), _recipe(quick=quick)
     forced = {**(recipe.shortfalls if quick else {}), **parse_forced(force or [])}
     found = publish_version(Workspace(work), out, stub, recipe, forced, retention)
-    _tell(found, json)
+    tell(found, json)
     _say(found)
 
 
@@ -194,7 +194,7 @@ def parity(
 ) -> None:
     """Serve a published repository with a real Triton and hold its newest version against ONNX Runtime."""
     found = published_parity(repository, stub)
-    _tell(found, json)
+    tell(found, json)
     _say_parity(found)
 
 
@@ -211,7 +211,7 @@ def half(
     bundle = load_bundle(repository)
     save_half(onnx_file(repository, bundle.encoder), out / HALF)
     gap = half_parity(repository, out / HALF)
-    _tell({"version": bundle.encoder.version, "fp32_fp16": asdict(gap), "tolerance": HALF_TOLERANCE}, json)
+    tell({"version": bundle.encoder.version, "fp32_fp16": asdict(gap), "tolerance": HALF_TOLERANCE}, json)
     require_close(gap)
     (out / ENGINE_SCRIPT).write_text(engine_script(), encoding="utf-8")
 
@@ -251,7 +251,7 @@ def make(
     forced = recipe.shortfalls if archive is None else {}
     figures["publish"] = publish_version(workspace, out, stub, recipe, forced)
     figures["seconds"] = round(_CLOCK.monotonic_seconds() - began, 1)
-    _tell(figures, json)
+    tell(figures, json)
     _say(figures["publish"])
 
 
@@ -342,12 +342,6 @@ def _say_parity(found: dict[str, Any]) -> None:
     """The largest differences between the runtimes, as a table."""
     pairs = {name: models for name, models in found.items() if "_" in name}
     _CONSOLE.print("\n".join(parity_table(pairs)), markup=False, soft_wrap=True)
-
-
-def _tell(figures: dict[str, Any], path: Path | None) -> None:
-    if path is not None:
-        write_json(path, figures)
-    Console().print_json(data=numbers_only(figures))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from trainer.events.journey import JOURNEY_EVENTS, archive_journey
 from trainer.progress import Progress, shown
 from trainer.record import plan_samples, write_samples
 from trainer.sample_check import CheckSize, check_samples
-from trainer.workspace import Workspace, write_json
+from trainer.telling import tell
+from trainer.workspace import Workspace
 
 samples = typer.Typer()
 _CONSOLE: Final = Console(stderr=True)
@@ -56,7 +57,7 @@ def samples_command(  # noqa: PLR0913, PLR0917 - each is an option of the comman
     """Fold the events of an archive and write what was known of each user at each cutoff."""
     if context.invoked_subcommand is None:
         said = _said(interest_level, min_buyers)
-        _tell(make_samples(Workspace(work), archive, said, users), json)
+        tell(make_samples(Workspace(work), archive, said, users), json)
 
 
 @samples.command("check")
@@ -76,7 +77,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each is an option of the command 
         bar = progress("replay events", read_description(archive).events)
         choice = _choice(archive, _said(interest_level, min_buyers))
         found = check_samples(archive, CheckSize(moments=moments, users=users, seed=seed), choice, bar)
-    _tell(found.document(), json)
+    tell(found.document(), json)
     if found.mismatches:
         raise typer.Exit(1)
 
@@ -129,9 +130,3 @@ def _choice(archive: Path, said: Mapping[str, int]) -> InterestChoice:
     """What the archive says of interests, and the command line in its place; a list of categories is of one level."""
     choice = read_description(archive).interests
     return InterestChoice(**{**choice.model_dump(), "categories": (), **said}) if said else choice
-
-
-def _tell(figures: dict[str, Any], path: Path | None) -> None:
-    if path is not None:
-        write_json(path, figures)
-    Console().print_json(data=figures)

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kills import KilledError, killed_after
+
 torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 from trainer.augmentation import Behaviours, Substitutes, one_of  # noqa: E402
@@ -64,19 +66,8 @@ def test_users_of_one_aisle_come_to_lie_together(tmp_path: Path) -> None:
 
 
 def test_a_run_goes_on_to_the_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
-    class KilledError(Exception):
-        pass
-
-    done = 0
-
-    def kill(count: int) -> None:
-        nonlocal done
-        done += count
-        if done == 55:
-            raise KilledError
-
     with pytest.raises(KilledError):
-        fit_contrast(pairs(), RECIPE, tmp_path / "killed.pt", advance=kill)
+        fit_contrast(pairs(), RECIPE, tmp_path / "killed.pt", advance=killed_after(55))
     resumed, _ = fit_contrast(pairs(), RECIPE, tmp_path / "killed.pt", resume=True)
     whole, _ = fit_contrast(pairs(), RECIPE, tmp_path / "whole.pt")
     other, _ = fit_contrast(pairs(), replace(RECIPE, seed=1), tmp_path / "other.pt")

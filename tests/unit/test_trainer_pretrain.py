@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kills import KilledError, killed_after
+
 torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 from trainer.augmentation import Behaviours  # noqa: E402
@@ -118,19 +120,8 @@ def test_one_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path)
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, encoder: EncoderName) -> None:
     asked = recipe("masked", encoder)
 
-    class KilledError(Exception):
-        pass
-
-    done = 0
-
-    def kill(count: int) -> None:
-        nonlocal done
-        done += count
-        if done == 25:
-            raise KilledError
-
     with pytest.raises(KilledError):
-        pretrain(lesson(), asked, tmp_path / "killed.pt", advance=kill)
+        pretrain(lesson(), asked, tmp_path / "killed.pt", advance=killed_after(25))
     resumed, _ = pretrain(lesson(), asked, tmp_path / "killed.pt", resume=True)
     whole, _ = pretrain(lesson(), asked, tmp_path / "whole.pt")
 

@@ -15,7 +15,7 @@ from trainer.events.mapping import read_mapping
 from trainer.events.reading import Totals, totals
 from trainer.events.reading import rejects as stored_rejects
 from trainer.progress import shown
-from trainer.workspace import write_json
+from trainer.telling import tell
 
 events = typer.Typer(no_args_is_help=True, help="A shop's events into an archive, and what an archive holds.")
 _CONSOLE = Console(stderr=True)
@@ -82,9 +82,7 @@ def _tell(described: Description, held: Sequence[Totals], path: Path | None) -> 
         "rejects": described.rejects,
         "types": {total.event_type: _figures(total) for total in held},
     }
-    if path is not None:
-        write_json(path, figures)
-    Console().print_json(data=figures)
+    tell(figures, path)
 
 
 def _figures(total: Totals) -> dict[str, Any]:

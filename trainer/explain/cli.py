@@ -19,7 +19,8 @@ from trainer.progress import Progress, shown
 from trainer.samples import Samples
 from trainer.samples_command import WORK, ArchiveOption, WorkOption
 from trainer.stages import head_and_vectors
-from trainer.workspace import Workspace, write_json
+from trainer.telling import tell
+from trainer.workspace import Workspace
 
 _CONSOLE: Final = Console(stderr=True)
 #: How many behaviours of the example are told.
@@ -45,9 +46,7 @@ def explain(
     with shown(_CONSOLE) as progress:
         figures = explain_scores(workspace, archive or workspace.journey_archive, repository, size, progress)
     workspace.save_json(EXPLAIN, figures)
-    if json is not None:
-        write_json(json, figures)
-    Console().print_json(data=figures)
+    tell(figures, json)
 
 
 def explain_scores(

@@ -14,6 +14,7 @@ from trainer.plain.ablation import FACTORS, AblationSize, ablation_table, run_ab
 from trainer.plain.fit import PRECISIONS, PlainRecipe, PlainRun, fit_plain
 from trainer.plain.tuning import TUNINGS
 from trainer.plain.window_text import split_rows
+from trainer.telling import tell
 from trainer.workspace import Workspace, write_json
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -130,6 +131,4 @@ def _read(path: Path) -> dict[str, Any]:
 def _tell(figures: dict[str, Any], path: Path | None) -> None:
     if int(os.environ.get("RANK", "0")):  # one of several processes tells
         return
-    if path is not None:
-        write_json(path, figures)
-    Console().print_json(data=figures)
+    tell(figures, path)

@@ -3,7 +3,7 @@
 import csv
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import numpy as np
 import typer
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from trainer.errors import TrainerError
 from trainer.progress import shown
+from trainer.telling import tell
 from trainer.unsupervised.cluster_choice import Candidate, ClusterRecipe, choose, fit_kmeans, try_each
 from trainer.unsupervised.cluster_report import cluster_report, report_markdown
 from trainer.unsupervised.clusters import Clusters, first_version, next_version
@@ -49,7 +50,7 @@ def user_vectors(
     day = samples.calendar.validation if at is None else at.date()
     vectors = head_user_vectors(samples, repository, day)
     vectors.save(out)
-    _tell(
+    tell(
         {"users": len(vectors.users), "dimensions": vectors.vectors.shape[1], "source": vectors.source}, json
     )
 
@@ -73,7 +74,7 @@ def fit(
     _CONSOLE.print(_table(candidates, chosen))
     made = fit_version(given, chosen.k, seed, out)
     figures = {"k": chosen.k, "grid": [one._asdict() for one in candidates], "history": made.history[-1]}
-    _tell(figures, json)
+    tell(figures, json)
 
 
 @clusters_app.command()
@@ -111,7 +112,7 @@ def assign(
             lines.writerows(zip(given.users.tolist(), members.tolist(), strict=True))
     ids, sizes = np.unique(members, return_counts=True)
     sizes_by_id = {str(one): size for one, size in zip(ids.tolist(), sizes.tolist(), strict=True)}
-    _tell({"version": made.version, "users": len(members), "sizes": sizes_by_id}, json)
+    tell({"version": made.version, "users": len(members), "sizes": sizes_by_id}, json)
 
 
 def fit_version(vectors: UserVectors, k: int, seed: int, path: Path) -> Clusters:
@@ -149,9 +150,3 @@ def _table(candidates: list[Candidate], chosen: Candidate) -> Table:
             "chosen" if one is chosen else "",
         )
     return table
-
-
-def _tell(figures: dict[str, Any], path: Path | None) -> None:
-    if path is not None:
-        write_json(path, figures)
-    Console().print_json(data=figures)

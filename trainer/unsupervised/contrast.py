@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from trainer.augmentation import AUGMENTATIONS, Alter, Augmentation, Behaviours
 from trainer.unsupervised.behaviour_network import BehaviourNetwork, EncoderName, NetworkShape, mean_state
-from trainer.unsupervised.checkpoint import Checkpoint
+from trainer.unsupervised.checkpoint import Checkpoint, step_draw
 from trainer.unsupervised.sequences import Sequences, padded
 
 _BATCH: Final = 256
@@ -116,16 +116,12 @@ def fit_contrast(
     network = new_contrast(pairs, recipe)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
     checkpoint = Checkpoint(path, {**asdict(recipe), "augmentations": list(recipe.augmentations)})
-    progress: dict[str, Any] = {"step": 0, "curve": []}
-    if resume:
-        progress = checkpoint.load(network, optimizer)
-        advance(progress["step"])
+    progress = checkpoint.begin(network, optimizer, {"step": 0, "curve": []}, advance, resume=resume)
     rows_of = _rows_by_household(pairs.households)
     network.train()
     while progress["step"] < recipe.steps:
         step = progress["step"]
-        draw = np.random.default_rng([recipe.seed, step])
-        torch.manual_seed(recipe.seed * 1_000_003 + step)
+        draw = step_draw(recipe.seed, step)
         one, other = _two_views(pairs, rows_of, recipe, draw)
         loss = nt_xent(network(one), network(other), recipe.temperature)
         optimizer.zero_grad()

@@ -26,6 +26,7 @@ from trainer.head_inputs import read_inputs
 from trainer.parity import onnx_head
 from trainer.progress import shown
 from trainer.samples import Samples
+from trainer.telling import tell
 from trainer.unsupervised.contrast import (
     ContrastNetwork,
     ContrastRecipe,
@@ -38,7 +39,7 @@ from trainer.unsupervised.linear_probe import Bought, Matrix, Vectors, probe
 from trainer.unsupervised.pretrain_cli import EVERY
 from trainer.unsupervised.sequences import Sequences, padded, read_fit_windows
 from trainer.unsupervised.user_vectors import newest, published_vectors
-from trainer.workspace import Workspace, make_repeatable, write_json
+from trainer.workspace import Workspace, make_repeatable
 
 _CONSOLE = Console(stderr=True)
 _NEIGHBOURS: Final = 5
@@ -76,9 +77,7 @@ def contrast_command(
         )
     networks = {"untrained": new_contrast(pairs, recipe), "contrast": network}
     figures |= {"validation": _judge(samples, repository, pairs, networks)}
-    if json is not None:
-        write_json(json, figures)
-    Console().print_json(data=figures)
+    tell(figures, json)
 
 
 class _Known(NamedTuple):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainer.unsupervised.behaviour_network import BehaviourNetwork, EncoderName, NetworkShape
-from trainer.unsupervised.checkpoint import Checkpoint
+from trainer.unsupervised.checkpoint import Checkpoint, step_draw
 from trainer.unsupervised.sequences import Sequences
 
 Objective = Literal["masked", "next"]
@@ -96,17 +96,15 @@ def pretrain(
     network = new_network(lesson, recipe)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
     checkpoint = Checkpoint(path, asdict(recipe))
-    progress: dict[str, Any] = {"step": 0, "curve": [], "best": {}}
-    if resume:
-        progress = checkpoint.load(network, optimizer)
-        advance(progress["step"])
+    progress = checkpoint.begin(
+        network, optimizer, {"step": 0, "curve": [], "best": {}}, advance, resume=resume
+    )
     watched = _watched(lesson.sequences.households, recipe.seed)
     learnt = np.flatnonzero(~watched)
     test = lesson.sequences.of(watched)
     while progress["step"] < recipe.steps and not _is_over(progress["curve"], recipe.patience):
         step = progress["step"]
-        draw = np.random.default_rng([recipe.seed, step])
-        torch.manual_seed(recipe.seed * 1_000_003 + step)
+        draw = step_draw(recipe.seed, step)
         network.train()
         batch = lesson.sequences.of(draw.choice(learnt, recipe.batch))
         _learn(network, optimizer, guess_loss(network, batch, lesson.interests, recipe, draw))

@@ -10,12 +10,13 @@ from rich.console import Console
 from trainer.errors import TrainerError
 from trainer.progress import shown
 from trainer.samples import Samples
+from trainer.telling import tell
 from trainer.unsupervised.behaviour_network import ENCODERS
 from trainer.unsupervised.pretrain import OBJECTIVES, Lesson, PretrainRecipe, pretrain
 from trainer.unsupervised.pretrain_score import ask, score
 from trainer.unsupervised.sequences import padded, read_fit_windows, text_interests
 from trainer.unsupervised.user_vectors import published_vectors
-from trainer.workspace import Workspace, make_repeatable, write_json
+from trainer.workspace import Workspace, make_repeatable
 
 _CONSOLE = Console(stderr=True)
 #: Fit cutoffs are weekly, and a window changes little in a week.
@@ -50,9 +51,7 @@ def pretrain_command(
     calendar, places = samples.calendar, lesson.sequences.texts.shape[1]
     before, asked = (ask(samples, day, places) for day in (calendar.fit_cutoffs()[-1], calendar.validation))
     figures |= {"validation": score(network, before, asked)}
-    if json is not None:
-        write_json(json, figures)
-    Console().print_json(data=figures)
+    tell(figures, json)
 
 
 def read_lesson(samples: Samples, repository: Path) -> Lesson:
