@@ -48,6 +48,7 @@ from trainer.train import train_encoder, train_head
 from trainer.unsupervised.cluster_cli import clusters_app, user_vectors
 from trainer.unsupervised.contrast_cli import contrast_command
 from trainer.unsupervised.pretrain_cli import pretrain_command
+from trainer.upkeep_cli import drift, update
 from trainer.workspace import Workspace, make_repeatable
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -60,6 +61,8 @@ app.add_typer(clusters_app, name="clusters")
 app.add_typer(plain, name="plain")
 app.command("pretrain")(pretrain_command)
 app.command("contrast")(contrast_command)
+app.command()(drift)
+app.command()(update)
 _CONSOLE = Console(stderr=True)
 _CLOCK = SystemClock()
 

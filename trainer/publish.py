@@ -6,7 +6,7 @@ A version is refused if it is too large for a git repository, or if it can't sta
 import json
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -46,6 +46,8 @@ class Version:
     record: Mapping[str, Any]
     #: Section of the head's manifest.
     ad_response: Mapping[str, Any]
+    #: For the next version's training, by name beside the head (``trainer.handover``).
+    handover: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Published(NamedTuple):
@@ -144,6 +146,8 @@ def _write(draft: Draft, number: int, version: Version) -> dict[str, Mapping[str
     shutil.copyfile(version.tokenizer, encoder / "tokenizer.json")
     shutil.copyfile(version.head_onnx, head / "model.onnx")
     (head / "labels.json").write_text(_json(labels.document(HALF_LIFE_DAYS)), encoding="utf-8")
+    for name, path in version.handover.items():
+        shutil.copyfile(path, head / name)
     np.save(head / "interest_vectors.npy", version.interest_vectors.astype(np.float16))
     of_encoder = {**shared, **_encoder_tensors()}
     of_head = {**shared, **_head_tensors(len(labels)), "ad_response": version.ad_response}

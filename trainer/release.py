@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 from trainer.contract import ENCODER, HEAD
 from trainer.encoder import base_directory, load_tokenizer
 from trainer.errors import TrainerError
 from trainer.gates import judge, require
+from trainer.handover import handover_files
 from trainer.parity import (
     Disagreement,
     OnnxModel,
@@ -24,6 +25,9 @@ from trainer.publish import Retention, Version, newest_manifest, publish
 from trainer.recipe import Recipe
 from trainer.served import ServedModels, served
 from trainer.workspace import Workspace
+
+#: Of an update: version and evaluation of what it went on from, on the update's samples.
+PREDECESSOR: Final = "predecessor"
 
 
 def publish_version(
@@ -45,7 +49,7 @@ def publish_version(
     samples, base = work.samples(), base_directory()
     tokenizer = load_tokenizer(base)
     evaluation = _evaluation(work)
-    verdict = require(judge(evaluation, newest_manifest(out)), forced)
+    verdict = require(judge(evaluation, _predecessor(work, out)), forced)
     parity: dict[str, Any] = {"pytorch_onnx": work.json("export"), "tolerance": tolerance()}
     record = {
         "data": samples.data,
@@ -67,6 +71,7 @@ def publish_version(
         interest_vectors=work.vectors().names,
         record=record,
         ad_response=work.json("ads"),
+        handover=handover_files(work),
     )
     with TemporaryDirectory(dir=work.directory) as trial:
         publish(Path(trial) / "models", version)
@@ -83,6 +88,15 @@ def publish_version(
         "gates": verdict.document(),
         "parity": parity,
     }
+
+
+def _predecessor(work: Workspace, out: Path) -> Mapping[str, Any] | None:
+    """The manifest of the newest version, with its figures on the run's own samples if the run has them."""
+    manifest = newest_manifest(out)
+    measured = work.json(PREDECESSOR) if work.has_json(PREDECESSOR) else None
+    if manifest is None or measured is None or measured["version"] != manifest["version"]:
+        return manifest
+    return {**manifest, "evaluation": measured["evaluation"]}
 
 
 def _evaluation(work: Workspace) -> dict[str, Any]:

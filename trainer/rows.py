@@ -75,10 +75,12 @@ class SplitReader:
             again.append(Split(split.day, split.tables, inputs, derived))
         return again
 
-    def read_fit(self, every: int = 1, advance: Callable[[int], None] = lambda _: None) -> list[Split]:
-        """The splits that may be fitted, the latest and every so many before it."""
+    def read_fit(
+        self, every: int = 1, most: int | None = None, advance: Callable[[int], None] = lambda _: None
+    ) -> list[Split]:
+        """The splits that may be fitted, the latest and every so many before it; at most so many, None for all."""
         splits = []
-        for day in self._samples.calendar.fit_cutoffs()[::-1][::every]:
+        for day in self._samples.calendar.fit_cutoffs()[::-1][::every][:most]:
             splits.append(self.read(day, held_out=False))
             advance(1)
         return splits[::-1]

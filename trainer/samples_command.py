@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from stream.archive.description import InterestChoice, is_finished, read_description
+from stream.model.repository import load_bundle
 from trainer.capacity import training_bytes
 from trainer.events.journey import JOURNEY_EVENTS, archive_journey
 from trainer.progress import Progress, shown
@@ -18,7 +19,7 @@ from trainer.workspace import Workspace
 
 samples = typer.Typer()
 _CONSOLE: Final = Console(stderr=True)
-_NOTHING_SAID: Final[Mapping[str, int]] = {}
+_NOTHING_SAID: Final[Mapping[str, Any]] = {}
 
 WorkOption = Annotated[Path, typer.Option("--work", help="Where stages leave their results; some 0.6 GB.")]
 ArchiveOption = Annotated[
@@ -40,6 +41,12 @@ _MostUsers = Annotated[
         help="Sample so many at most, drawn by a hash of their ids: training keeps them in memory.",
     ),
 ]
+_InterestsOf = Annotated[
+    Path | None,
+    typer.Option(
+        help="The interests of the newest version in that model repository: an update needs the same."
+    ),
+]
 _Json = Annotated[Path | None, typer.Option("--json", help="Write the figures there.")]
 WORK: Final = Path("data/trainer")
 
@@ -52,11 +59,14 @@ def samples_command(  # noqa: PLR0913, PLR0917 - each is an option of the comman
     interest_level: _InterestLevel = None,
     min_buyers: _MinBuyers = None,
     users: _MostUsers = None,
+    interests_of: _InterestsOf = None,
     json: _Json = None,
 ) -> None:
     """Fold the events of an archive and write what was known of each user at each cutoff."""
     if context.invoked_subcommand is None:
         said = _said(interest_level, min_buyers)
+        if interests_of is not None:
+            said |= interests_of_version(interests_of)
         tell(make_samples(Workspace(work), archive, said, users), json)
 
 
@@ -85,7 +95,7 @@ def check_command(  # noqa: PLR0913, PLR0917 - each is an option of the command 
 def make_samples(
     work: Workspace,
     archive: Path | None = None,
-    said: Mapping[str, int] = _NOTHING_SAID,
+    said: Mapping[str, Any] = _NOTHING_SAID,
     most_users: int | None = None,
 ) -> dict[str, Any]:
     """The stage; figures.
@@ -112,6 +122,16 @@ def make_samples(
     }
 
 
+def interests_of_version(repository: Path) -> dict[str, Any]:
+    """The interests of a repository's newest version, as a choice for new samples."""
+    bundle = load_bundle(repository)
+    return {
+        "categories": tuple(interest.name for interest in bundle.interests),
+        "level": bundle.interest_level,
+        "taxonomy": bundle.taxonomy,
+    }
+
+
 def _archive(work: Workspace, given: Path | None, progress: Progress) -> Path:
     """The archive that was named, or the Complete Journey's."""
     if given is not None:
@@ -126,7 +146,7 @@ def _said(interest_level: int | None, min_buyers: int | None) -> dict[str, int]:
     return {name: value for name, value in said.items() if value is not None}
 
 
-def _choice(archive: Path, said: Mapping[str, int]) -> InterestChoice:
+def _choice(archive: Path, said: Mapping[str, Any]) -> InterestChoice:
     """What the archive says of interests, and the command line in its place; a list of categories is of one level."""
     choice = read_description(archive).interests
     return InterestChoice(**{**choice.model_dump(), "categories": (), **said}) if said else choice

@@ -1,6 +1,6 @@
 """The stages after training: ONNX files held against PyTorch, ad response, evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -85,7 +85,7 @@ def ad_response(work: Workspace, repository: Path | None = None) -> dict[str, An
     tokenizer = load_tokenizer(base_directory())
 
     def encode(texts: Sequence[str]) -> Matrix:
-        return _encode(encoder, tokenizer, texts)
+        return encode_texts(encoder, tokenizer, texts)
 
     rows = response_rows(samples, head, encode, vectors.names, vectors.texts)
     return fit_response(samples, rows)
@@ -153,7 +153,9 @@ def head_and_vectors(work: Workspace, repository: Path | None) -> tuple[OnnxMode
     if repository is None:
         return head, work.vectors()
     samples, tokenizer = work.samples(), load_tokenizer(base_directory())
-    texts, names = (_encode(encoder, tokenizer, given) for given in (samples.texts, samples.labels.names))
+    texts, names = (
+        encode_texts(encoder, tokenizer, given) for given in (samples.texts, samples.labels.names)
+    )
     return head, TextVectors(texts, names)
 
 
@@ -177,11 +179,18 @@ def _models(work: Workspace, repository: Path | None) -> tuple[OnnxModel, OnnxMo
     return onnx_encoder(paths[0]), onnx_head(paths[1])
 
 
-def _encode(encoder: OnnxModel, tokenizer: Tokenizer, texts: Sequence[str]) -> Matrix:
-    """Unit vectors [n, D] by the exported encoder."""
+def encode_texts(
+    encoder: OnnxModel,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    advance: Callable[[int], None] = lambda _: None,
+) -> Matrix:
+    """Unit vectors [n, D] by the exported encoder; ``advance`` is told finished texts."""
     pieces = []
     for start in range(0, len(texts), _BATCH):
-        ids, mask = tokenize(tokenizer, texts[start : start + _BATCH])
+        chosen = texts[start : start + _BATCH]
+        ids, mask = tokenize(tokenizer, chosen)
         named = dict(zip(ENCODER_INPUTS, (ids.numpy(), mask.numpy()), strict=True))
         pieces.append(encoder.run(named)["VECTOR"])
+        advance(len(chosen))
     return np.concatenate(pieces)

@@ -27,6 +27,7 @@ from trainer.fit_head import (
     predict,
     steps,
 )
+from trainer.handover import save_handover
 from trainer.head import InterestHead
 from trainer.head_inputs import level_of
 from trainer.pooling import Asked, measure
@@ -81,12 +82,13 @@ def train_head(work: Workspace, recipe: HeadRecipe, progress: Progress) -> dict[
     fit_user_vector(head, latest.history, latest.window, latest.bought & latest.novel)
     round_to_half(head)
     validation = reader.read(calendar.validation, held_out=False)
-    _calibrate(head, validation)
+    calibrate(head, validation)
     work.save_head(head, tables)
+    save_handover(work, samples, head)
     return {"rows": len(rows.derived), "mix": head.mix.tolist(), "validation": measure_head(head, validation)}
 
 
-def _calibrate(head: InterestHead, validation: Split) -> None:
+def calibrate(head: InterestHead, validation: Split) -> None:
     """Fit both curves on the validation month, over active households."""
     active = torch.from_numpy(validation.inputs.active)
     logits = predict(head, validation.derived)[active]
