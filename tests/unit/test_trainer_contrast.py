@@ -8,19 +8,22 @@ import numpy as np
 import pytest
 
 from tests.kills import KilledError, killed_after
+from tests.made_samples import REPOSITORY, write_made_samples
 
 torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 from trainer.augmentation import Behaviours, Substitutes, one_of  # noqa: E402
 from trainer.errors import TrainerError  # noqa: E402
+from trainer.samples import Samples, cutoff_path  # noqa: E402
 from trainer.unsupervised.contrast import (  # noqa: E402
     ContrastRecipe,
     Pairs,
     fit_contrast,
+    new_contrast,
     nt_xent,
     user_states,
 )
-from trainer.unsupervised.contrast_cli import _augmentations  # noqa: E402
+from trainer.unsupervised.contrast_cli import _augmentations, _judge  # noqa: E402
 from trainer.unsupervised.linear_probe import Bought, Vectors, probe  # noqa: E402
 from trainer.unsupervised.sequences import padded  # noqa: E402
 
@@ -89,6 +92,26 @@ def test_the_probe_sees_what_vectors_know() -> None:
     assert 0.35 < found["7d"]["noise"]["auc"] < 0.65  # type: ignore[operator]
     assert found["3d"]["telling"]["difference_ci"][0] > 0.2  # type: ignore[index]
     assert found["3d"]["noise"]["difference_ci"] == [0.0, 0.0]
+
+
+def test_users_whose_window_is_empty_are_left_out_of_the_probe_and_counted(tmp_path: Path) -> None:
+    write_made_samples(tmp_path)
+    samples = Samples(tmp_path)
+    emptied = np.flatnonzero(samples.fitted)[:5]
+    for day in (*samples.calendar.fit_cutoffs(), samples.calendar.validation):
+        snapshot = samples.snapshot(day)
+        snapshot.window_texts[emptied] = -1
+        np.savez(cutoff_path(tmp_path, day), **snapshot._asdict())
+    vectors = torch.nn.functional.normalize(torch.randn(len(samples.texts), 384), dim=1)
+    places = snapshot.window_texts.shape[1]
+    given = Pairs(emptied, [], one_of(RECIPE.augmentations, Substitutes([], [])), vectors, places)
+
+    found = _judge(samples, REPOSITORY, given, {"contrast": new_contrast(given, RECIPE)})
+
+    assert found["users_without_behaviours"] == 5
+    assert found["fitted_rows_without_behaviours"] == 15
+    assert found["users"] == samples.fitted.sum() - 5
+    assert 0.0 <= found["will_buy"]["7d"]["contrast"]["auc"] <= 1.0  # type: ignore[index]
 
 
 def test_unknown_augmentations_are_refused_with_those_there_are() -> None:

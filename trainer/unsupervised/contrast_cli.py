@@ -81,12 +81,14 @@ def contrast_command(
 
 
 class _Known(NamedTuple):
-    """Users at one cutoff."""
+    """Users at one cutoff that have done anything: an empty window has no vector."""
 
     head: Matrix
     user: Matrix
     seen: Sequences
     bought: NDArray[np.bool_]  # [n, 3]
+    #: How many users have an empty window.
+    left_out: int
 
 
 def _pairs(samples: Samples, repository: Path, recipe: ContrastRecipe) -> Pairs:
@@ -112,19 +114,29 @@ def _judge(
     vectors = {name: Vectors(np.concatenate(parts[:-1]), parts[-1]) for name, parts in kinds.items()}
     bought = Bought(np.concatenate([one.bought for one in known[:-1]]), known[-1].bought)
     found = probe(vectors, bought, _REFERENCE)
-    return {"users": len(bought.asked), "fitted_rows": len(bought.fit), "will_buy": found}
+    return {
+        "users": len(bought.asked),
+        "users_without_behaviours": known[-1].left_out,
+        "fitted_rows": len(bought.fit),
+        "fitted_rows_without_behaviours": sum(one.left_out for one in known[:-1]),
+        "will_buy": found,
+    }
 
 
 def _known(samples: Samples, repository: Path, pairs: Pairs, day: date) -> _Known:
     texts = pairs.vectors[: len(samples.texts)].numpy()
-    inputs = read_inputs(samples, samples.purchases(), day, texts, held_out=False)
+    everyone = read_inputs(samples, samples.purchases(), day, texts, held_out=False)
+    snapshot = samples.snapshot(day)
+    did = (snapshot.window_texts[everyone.households] >= 0).any(axis=1)
+    inputs = everyone.of(np.flatnonzero(did))
     head = onnx_head(newest(repository, HEAD) / "model.onnx")
-    windows = windows_of(samples.snapshot(day), inputs.households)
+    windows = windows_of(snapshot, inputs.households)
     return _Known(
         head=ask_head(head, inputs).user_vectors,
         user=inputs.user.numpy(),
         seen=padded(inputs.households, windows, pairs.places),
         bought=inputs.intent.numpy(),
+        left_out=int((~did).sum()),
     )
 
 
