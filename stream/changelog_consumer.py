@@ -9,13 +9,18 @@ stock: it believes that a message of an offset has brought everything before it,
 2. Nothing is taken in that was delivered before the partitions were assigned. (A message that waits while the flow is stopped reaches
    recovery once it is resumed, and recovery notes its offset even of a partition that is another worker's meanwhile: if that
    comes back, it is read on from there, without all that lies before.)
-3. A changelog whose last records were compacted away ends with an empty bundle; stock Faust waits for them for ever
+3. What recovery has sought and is fetched, but not delivered, is sought again. (A fetch that was begun before a rebalance goes on through
+   it. Once everything is paused it takes records of any partition, as an empty set filters nothing in aiokafka: the first of
+   what recovery has just sought. With the flow still stopped stock Faust throws them away, and reads on behind them: the
+   users of a compacted log's beginning begin anew.)
+4. A changelog whose last records were compacted away ends with an empty bundle; stock Faust waits for them for ever
    (faust-streaming #176).
 
 Order is not guarded as that of inputs is: a compacted log has holes.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from aiokafka import ConsumerRecord
@@ -85,10 +90,17 @@ class ChangelogConsumer(driver.Consumer):
                 return  # recovery seeks it as it begins
             if seeks % 2 or seeks != self._changelog_seeks:
                 # The fetch may have been answered before or after the seek: what came after it must not be missed.
-                await self.seek(tp, self._sought_changelogs[tp])
+                await self._read_again([tp])
                 return
             chunk = fetched[start : start + most]
             yield self._bundle_message(tp, chunk, chunk[-1].offset, generation)
+
+    async def _read_again(self, fetched: Iterable[TP]) -> None:
+        """Seek those of these changelogs that recovery has sought to where it did; see rule 3."""
+        for tp in fetched:
+            if (offset := self._sought_changelogs.get(tp)) is not None:
+                with suppress(IllegalStateError):  # revoked meanwhile
+                    await self.seek(tp, offset)
 
     async def _ends_without_records(self, changelogs: set[TP], generation: int) -> AsyncIterator[Any]:
         """An empty bundle up to where a changelog was read without records coming of it."""

@@ -101,6 +101,7 @@ class BundleConsumer(ChangelogConsumer):
             return
         if not self.flow_active:
             await self._seek_while_stopped()
+            await self._read_again(records)
             return
         if not records:
             changelogs = {tp for tp in active or () if not self._is_input(tp)}

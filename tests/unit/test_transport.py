@@ -337,6 +337,31 @@ async def test_a_fetch_that_was_under_way_as_recovery_sought_is_fetched_again(
     assert (during, await made.offsets()) == ([], [[2, 3, 4, 5]])
 
 
+async def test_what_recovery_sought_is_read_from_there_though_a_fetch_of_before_took_its_first_records(
+    new_delivery: NewDelivery,
+) -> None:
+    """One that was begun before the rebalance and comes back before recovery lets the flow go on."""
+    made = await recovering(new_delivery(max_records=3), *range(6))
+    made.broker.during_fetch = made.consumer.stop_flow
+    thrown_away = await made.offsets()
+    made.broker.during_fetch = None
+    made.consumer.resume_flow()
+
+    assert (thrown_away, await made.offsets()) == ([], [[0, 1, 2], [3, 4, 5]])
+
+
+async def test_what_was_revoked_while_it_was_fetched_is_not_sought(new_delivery: NewDelivery) -> None:
+    made = await recovering(new_delivery(), *range(6))
+
+    def revoked() -> None:
+        made.consumer.stop_flow()
+        made.broker.assigned.clear()
+
+    made.broker.during_fetch = revoked
+
+    assert await made.offsets() == []
+
+
 @pytest.mark.parametrize(
     ("read", "position", "ends"), [((0, 1), 2, []), ((0, 1), 7, [6]), ((), 7, [6]), ((), 0, [])]
 )
