@@ -30,7 +30,7 @@ class AclRule(NamedTuple):
     is_prefix: bool = False
 
 
-def worker_rules(app_id: str, *, fencing: bool = False) -> tuple[AclRule, ...]:
+def worker_rules(app_id: str, *, fencing: bool = True) -> tuple[AclRule, ...]:
     """All of a worker's rights, and no others: none to create, alter or delete anything."""
     ids = AclRule("transactional-id", transactional_id_prefix(app_id), ("Write",), is_prefix=True)
     return (

@@ -62,7 +62,7 @@ class Assignment:
         self.scoring: Scoring | None = None
         #: Input partitions held, their state complete; None between the start of a rebalance and that.
         self.partitions: frozenset[int] | None = None
-        #: Beginning and end of each changelog as recovery of this assignment found it.
+        #: Beginning and end of each changelog that recovery of this assignment has to read.
         self._logs: Mapping[TP, tuple[int, int]] = {}
         #: Offsets of the fences of this assignment.
         self._fences: Mapping[TP, int] = {}
@@ -107,6 +107,8 @@ class Assignment:
             self._parts.failed(error)
             raise
         self._fences = {TP(*place): end for place, end in ends.items()}
+        # What came in between is to be recovered as well.
+        self._logs = {tp: (begin, self._fences.get(tp, end)) for tp, (begin, end) in self._logs.items()}
         return self._fences
 
     async def check_changelogs(

@@ -45,9 +45,9 @@ class KafkaSettings(Section):
     commit_interval_seconds: float = Field(1.0, ge=0.05, le=60.0)
     linger_ms: int = Field(0, ge=0, le=1000, description="Batches are built whole; waiting only delays them.")
     fencing: bool = Field(
-        default=False,
-        description="Experimental: Kafka refuses what a worker writes to the changelogs of a partition that it lost. Needs rights on "
-        "transactional ids; see docs/adr/0016.",
+        default=True,
+        description="Kafka refuses what a worker writes to the changelogs of a partition that it lost. Needs rights on transactional "
+        "ids; see docs/adr/0016.",
     )
     broker: Literal["kafka", "tansu"] = Field(
         "kafka", description="tansu: the embedded broker, whose ListOffsets needs a work-around."

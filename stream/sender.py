@@ -29,9 +29,9 @@ _BACK_OFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 #: How long what is under way may take before it is given up. With the time that scores in hand get before it, it is well
 #: below the rebalance time-out (12 s), after which the broker gives the partitions away without asking.
 SETTLE_SECONDS: Final = 3.0
-#: A worker whose partitions another one took over hears of it by its next heartbeat. One that is still refused after so many
-#: attempts (14 s) is the owner, and something else has its epoch.
-_FENCED_ATTEMPTS: Final = 7
+#: A worker whose partitions another one took over hears of it by its next heartbeat. One that is refused more often (for 14 s
+#: or longer) is the owner, and something else has its epoch.
+_MOST_REFUSALS: Final = 7
 
 
 class SendAbandonedError(TransientError):
@@ -157,9 +157,7 @@ class BatchSender:
         if self._is_stopped or abandoned():
             raise SendAbandonedError("the partitions moved on while they were taken over")
         await fences.renew((await self._connected()).client, changelogs)
-        records = [
-            Outgoing(topic, partition, [OutRecord(FENCE_KEY, None)]) for topic, partition in changelogs
-        ]
+        records = [Outgoing(*place, [OutRecord(FENCE_KEY, None)]) for place in changelogs]
         return dict(zip(changelogs, await self.send(records, abandoned), strict=True))
 
     async def send(self, outgoing: Sequence[Outgoing], abandoned: Callable[[], bool]) -> list[int]:
@@ -177,6 +175,7 @@ class BatchSender:
             SendFailedError: If the broker refuses for good.
         """
         offsets = [-1] * len(outgoing)
+        refusals = [0] * len(outgoing)
         pending = [index for index, out in enumerate(outgoing) if out.records]
         attempt = 0
         while pending:
@@ -188,7 +187,8 @@ class BatchSender:
             failed: list[int] = []
             for index, result in zip(pending, sent, strict=True):
                 if isinstance(result, ProducerFenced):
-                    self._note_fenced(outgoing[index], attempt)
+                    self._note_fenced(outgoing[index], refusals[index])
+                    refusals[index] += 1
                     failed.append(index)
                 elif isinstance(result, BaseException):
                     self._note_failure(outgoing[index], result)
@@ -208,10 +208,10 @@ class BatchSender:
         task.add_done_callback(self._under_way.discard)
         return task
 
-    def _note_fenced(self, out: Outgoing, attempt: int) -> None:
+    def _note_fenced(self, out: Outgoing, refusals_before: int) -> None:
         self._metrics.sends_fenced.inc()
         log.warning("send_fenced", topic=out.topic, partition=out.partition)
-        if attempt >= _FENCED_ATTEMPTS:
+        if refusals_before >= _MOST_REFUSALS:
             raise FencedError(out.topic, out.partition)
 
     def _note_failure(self, out: Outgoing, error: BaseException) -> None:

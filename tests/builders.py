@@ -129,6 +129,8 @@ class FakeSender(BatchSender):
     def __init__(self) -> None:
         self.logs: defaultdict[tuple[str, int], list[OutRecord]] = defaultdict(list)
         self.error: Exception | None = None
+        #: Where changelogs end as they are taken over.
+        self.taken_at: dict[Place, int] = {}
 
     async def start(self) -> None:
         """Nothing to connect."""
@@ -145,7 +147,7 @@ class FakeSender(BatchSender):
         """Nobody else writes; fails with ``error`` while that is set."""
         if self.error is not None:
             raise self.error
-        return {}
+        return self.taken_at
 
     async def send(self, outgoing: Sequence[Outgoing], abandoned: Callable[[], bool]) -> list[int]:
         if self.error is not None:

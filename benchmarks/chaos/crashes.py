@@ -115,22 +115,20 @@ async def nothing_lost(run: Run) -> Verdict:
 
 
 async def nothing_lost_to_the_frozen(run: Run) -> Verdict:
-    """G15: as G1, with fencing; each worker that wakes meets a group that went on without it, in the middle of whatever it did."""
+    """G15: as G1; each worker that wakes meets a group that went on without it, in the middle of whatever it did."""
     plan = Plan(("freeze",), 4, 4.0, 1_000) if run.short else Plan(("freeze",), 21, 7.0, 3_000)
     promise = "a worker that was frozen beyond its session writes nothing over what its successor wrote"
-    return await _play("G15", promise, run, plan, KAFKA__FENCING="true")
+    return await _play("G15", promise, run, plan)
 
 
-async def _play(gate: str, promise: str, run: Run, plan: Plan, **settings: str) -> Verdict:
+async def _play(gate: str, promise: str, run: Run, plan: Plan) -> Verdict:
     with ExitStack() as stack:
         broker: KafkaNode | KafkaCluster = (
             KafkaNode(run.directory) if run.short else KafkaCluster(run.directory)
         )
         stack.enter_context(broker)
         await make_topics(broker.bootstrap_servers, replication_factor=1 if run.short else 3)
-        fleet = stack.enter_context(
-            Fleet(run.directory, broker.bootstrap_servers, WORKERS, **SCORING, **settings)
-        )
+        fleet = stack.enter_context(Fleet(run.directory, broker.bootstrap_servers, WORKERS, **SCORING))
         async with under_load(broker.bootstrap_servers, run.seed, _RATE) as load:
             await fleet.ready(load)
             made = await _under_faults(load, fleet, list(plan.faults(run.seed)), plan.least_events)

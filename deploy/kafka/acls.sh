@@ -17,3 +17,4 @@ kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read 
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation Write --operation DescribeConfigs --topic catalog.texts
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --operation Write --operation DescribeConfigs --topic models.rollout
 kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Read --group interestflow
+kafka-acls.sh "$@" --add --allow-principal "User:interestflow" --operation Write --transactional-id interestflow- --resource-pattern-type prefixed

@@ -2,13 +2,15 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import NotLeaderForPartitionError
 
 from stream.clock import SystemClock
 from stream.embedded.ports import LOOPBACK, free_ports
@@ -358,7 +360,7 @@ async def test_what_an_owner_sends_that_does_not_know_of_the_next_is_refused_unt
 async def test_an_owner_that_is_refused_though_its_group_counts_on_it_ends_by_name(
     kafka_node: KafkaNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.sender._FENCED_ATTEMPTS", 1)
+    monkeypatch.setattr("stream.sender._MOST_REFUSALS", 1)
     async with _owners(*[kafka_node.bootstrap_servers] * 2) as (before, now):
         topic = await before.topic()
         await before.sender.take_over([(topic, 0)], never)
@@ -366,6 +368,35 @@ async def test_an_owner_that_is_refused_though_its_group_counts_on_it_ends_by_na
 
         with pytest.raises(FencedError, match=f"{topic} partition 0 has a newer owner"):
             await before.sender.send([Outgoing(topic, 0, [_record(b"a")])], never)
+
+
+@pytest.mark.kafka
+async def test_other_failures_before_do_not_count_as_refusals(
+    kafka_node: KafkaNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.sender._MOST_REFUSALS", 1)
+    async with _owners(*[kafka_node.bootstrap_servers] * 2) as (before, now):
+        topic = await before.topic()
+        await before.sender.take_over([(topic, 0)], never)
+        await now.sender.take_over([(topic, 0)], never)
+        monkeypatch.setattr(before.sender, "_send_one", _failing_first(before.sender._send_one, times=3))
+
+        with pytest.raises(SendAbandonedError):
+            await before.sender.send(
+                [Outgoing(topic, 0, [_record(b"a")])], lambda: bool(before.metrics.sends_fenced._value.get())
+            )
+
+
+def _failing_first(send: Callable[..., Awaitable[int]], *, times: int) -> Callable[..., Awaitable[int]]:
+    """As when the leader moves."""
+    left = iter(range(times))
+
+    async def sending(*args: Any) -> int:
+        if next(left, None) is not None:
+            raise NotLeaderForPartitionError
+        return await send(*args)
+
+    return sending
 
 
 @pytest.mark.kafka

@@ -76,12 +76,11 @@ async def _give(node: KafkaNode, rules: tuple[AclRule, ...]) -> None:
 
 def test_a_worker_works_with_these_rights_alone(guarded: KafkaNode, tmp_path: Path) -> None:
     asyncio.run(recreate_topics(Broker("kafka", guarded.bootstrap_servers), _APP))
-    asyncio.run(_give(guarded, worker_rules(_APP, fencing=True)))
+    asyncio.run(_give(guarded, worker_rules(_APP)))
     fed = events(300)
     bad = [item._replace(value=b"{not json") for item in fed[:10]]
     astray = [item._replace(partition=(item.partition + 1) % PARTITIONS) for item in events(10, seed=9)]
     login = {
-        "KAFKA__FENCING": "true",
         "KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
         "KAFKA__SASL_MECHANISM": "SCRAM-SHA-512",
         "KAFKA__SASL_USERNAME": _USER,

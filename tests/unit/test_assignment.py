@@ -176,6 +176,17 @@ async def test_nothing_is_folded_before_a_store_holds_what_its_changelog_had(hel
     group.assignment.check_recovered()
 
 
+async def test_what_an_owner_before_wrote_until_it_was_shut_out_is_to_be_recovered_too() -> None:
+    group = taking(None)
+    await group.check(begin=0)
+    group.sender.taken_at = {BEHAVIOUR_1: 93, SCORES_1: 0}
+    assert await group.assignment.take_over([BEHAVIOUR_1, SCORES_1]) == group.sender.taken_at
+    group.behaviour.put_batch(1, [(b"u", b"state")], 89)
+
+    with pytest.raises(RecoveryIncompleteError, match="up to 92, but the store holds it up to 89"):
+        group.assignment.check_recovered()
+
+
 async def test_what_was_found_of_changelogs_goes_with_the_assignment() -> None:
     group = Group()
     await group.check(begin=0)
