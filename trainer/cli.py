@@ -36,10 +36,11 @@ from trainer.plain.cli import app as plain
 from trainer.progress import Pace, Progress, shown
 from trainer.publish import Retention, read_manifest
 from trainer.published_parity import half_parity, onnx_file, published_parity
-from trainer.recipe import Recipe
+from trainer.recipe import Recipe, parse_settings
 from trainer.release import publish_version
 from trainer.report.stage import ReportChoice, write_report
 from trainer.samples_command import WORK, ArchiveOption, WorkOption, make_samples, samples
+from trainer.search.cli import app as search
 from trainer.stages import Evaluation, ad_response, coupon_response, evaluation_protocol
 from trainer.stages import evaluate as evaluate_stage
 from trainer.stages import export as export_stage
@@ -59,6 +60,7 @@ app.command()(explain)
 app.command()(cold)
 app.add_typer(clusters_app, name="clusters")
 app.add_typer(plain, name="plain")
+app.add_typer(search, name="search")
 app.command("pretrain")(pretrain_command)
 app.command("contrast")(contrast_command)
 app.command()(drift)
@@ -94,17 +96,22 @@ _Force = Annotated[
 _Quick = Annotated[
     bool, typer.Option("--quick", help="See in minutes that everything runs; far too short for a good model.")
 ]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=NUMBER", help="A setting of the training, as head.learning_rate=0.003."
+    ),
+]
 _OUT = Path("triton_models")
 _STUB = stub_python(os.environ)
 
 
 @app.command()
-def train(work: WorkOption = WORK, quick: _Quick = False, json: _Json = None) -> None:
+def train(work: WorkOption = WORK, quick: _Quick = False, changed: _Set = None, json: _Json = None) -> None:
     """Fine-tune the encoder and train the head."""
-    recipe = _recipe(quick=quick)
     with shown(_CONSOLE) as progress:
         pace = Pace(progress)
-        figures = _train(Workspace(work), recipe, pace)
+        figures = _train(Workspace(work), _recipe(quick=quick), pace, parse_settings(changed or []))
     tell({**figures, "steps_per_second": pace.per_second()}, json)
 
 
@@ -182,9 +189,10 @@ def publish(
     json: _Json = None,
 ) -> None:
     """Serve the version with a real Triton, and publish it if that says the same and no gate is failed."""
-    retention, recipe = Retention(keep, frozenset(pinned or ())), _recipe(quick=quick)
+    workspace, retention = Workspace(work), Retention(keep, frozenset(pinned or ()))
+    recipe = _recipe(quick=quick).with_settings(workspace.json("train").get("settings", {}))
     forced = {**(recipe.shortfalls if quick else {}), **parse_forced(force or [])}
-    found = publish_version(Workspace(work), out, stub, recipe, forced, retention)
+    found = publish_version(workspace, out, stub, recipe, forced, retention)
     tell(found, json)
     _say(found)
 
@@ -240,14 +248,16 @@ def make(
     archive: ArchiveOption = None,
     out: _Out = _OUT,
     stub: _Stub = _STUB,
+    changed: _Set = None,
     json: _Json = None,
 ) -> None:
     """Every stage, from the data to the published version; about 15 minutes on one core."""
-    workspace, recipe = Workspace(work), Recipe()
+    workspace, settings = Workspace(work), parse_settings(changed or [])
+    recipe = Recipe().with_settings(settings)
     began = _CLOCK.monotonic_seconds()
     make_samples(workspace, archive)
     with shown(_CONSOLE) as progress:
-        figures: dict[str, Any] = {"train": _train(workspace, recipe, progress)}
+        figures: dict[str, Any] = {"train": _train(workspace, Recipe(), progress, settings)}
     figures["export"] = _export(workspace, recipe)
     figures["evaluate"], _ = _evaluate(workspace, recipe, repository=None, live=False)
     # What the shipped recipe is known to fail is known of the shipped data alone.
@@ -280,9 +290,11 @@ def _recipe(*, quick: bool) -> Recipe:
     return Recipe.quick() if quick else Recipe()
 
 
-def _train(work: Workspace, recipe: Recipe, progress: Progress) -> dict[str, Any]:
+def _train(work: Workspace, recipe: Recipe, progress: Progress, settings: dict[str, float]) -> dict[str, Any]:
+    recipe = recipe.with_settings(settings)
     require_memory(work.samples())
     figures = {
+        "settings": settings,
         "encoder": train_encoder(work, recipe.encoder, progress),
         "head": train_head(work, recipe.head, progress),
     }

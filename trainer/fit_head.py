@@ -32,6 +32,8 @@ class HeadRecipe:
     batch: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
+    #: Behind the hidden layer of the network that scores the interests.
+    dropout: float = 0.1
     seed: int = 0
     shape: HeadShape = field(default_factory=HeadShape)
 
@@ -70,6 +72,9 @@ def fit_network(
 ) -> None:
     """Train the network that scores the interests; ``advance`` is told finished steps."""
     network = head.network
+    for layer in network.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = recipe.dropout
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )

@@ -19,7 +19,6 @@ from trainer.user_level import USER_LEVEL, user_level
 _CLIP: Final = 6.0
 _INTENT_HIDDEN: Final = 64
 _INTENT_DROPOUT: Final = 0.5
-_DROPOUT: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class InterestNetwork(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(len(FEATURES), hidden),
             nn.SiLU(),
-            nn.Dropout(_DROPOUT),
+            nn.Dropout(),  # the recipe says how much
             nn.Linear(hidden, hidden),
             nn.SiLU(),
             nn.Linear(hidden, 1),

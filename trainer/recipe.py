@@ -1,13 +1,14 @@
 """The recorded recipe: everything that decides what a model version becomes, in one frozen object."""
 
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Final, Self
 
 from trainer.baselines import BoostingRecipe
 from trainer.dates import TABLE_AGE_DAYS
+from trainer.errors import TrainerError
 from trainer.fit_encoder import EncoderRecipe
 from trainer.fit_head import HeadRecipe
 from trainer.gates import bar_names
@@ -36,6 +37,24 @@ _SHORTFALLS: Final = {
 }
 
 
+def parse_settings(given: Sequence[str]) -> dict[str, float]:
+    """Numbers by name of ``NAME=NUMBER`` arguments.
+
+    Raises:
+        TrainerError: If one is of another form.
+    """
+    settings = {}
+    for argument in given:
+        name, _, number = argument.partition("=")
+        try:
+            settings[name] = float(number)
+        except ValueError as error:
+            raise TrainerError(
+                f"--set {argument} sets no number: write it like --set head.learning_rate=0.003"
+            ) from error
+    return settings
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Seeds, lengths and sizes of a run."""
@@ -56,6 +75,32 @@ class Recipe:
             rivals=RivalRecipe(BoostingRecipe(rounds=20), SequenceRecipe(steps=5)),
             shortfalls=dict.fromkeys(bar_names(), "a trial run that was never meant to score anybody"),
         )
+
+    def with_settings(self, settings: Mapping[str, float]) -> Self:
+        """The same with some numbers of the encoder's or the head's training, by names like ``head.learning_rate``.
+
+        Raises:
+            TrainerError: If one has no such name or is no such number.
+        """
+        known = self.settings()
+        changed: dict[str, dict[str, Any]] = {"encoder": {}, "head": {}}
+        for name, value in settings.items():
+            if name not in known:
+                raise TrainerError(f"no setting is called {name}: choose one of {', '.join(known)}")
+            if isinstance(known[name], int) and value != int(value):
+                raise TrainerError(f"{name} is a whole number, {value:g} is none")
+            part, _, field_name = name.partition(".")
+            changed[part][field_name] = type(known[name])(value)
+        encoder, head = replace(self.encoder, **changed["encoder"]), replace(self.head, **changed["head"])
+        return replace(self, encoder=encoder, head=head)
+
+    def settings(self) -> dict[str, float]:
+        """The numbers that :meth:`with_settings` changes, by name."""
+        named = {
+            **{f"encoder.{name}": value for name, value in asdict(self.encoder).items()},
+            **{f"head.{name}": value for name, value in asdict(self.head).items()},
+        }
+        return {name: value for name, value in named.items() if isinstance(value, int | float)}
 
     def document(self) -> dict[str, Any]:
         """What the manifest says of it."""

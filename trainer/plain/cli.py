@@ -37,6 +37,12 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Batches.")] = _USUAL.steps,
     batch: Annotated[int, typer.Option(min=1, help="Rows of a batch.")] = _USUAL.batch,
     tokens: Annotated[int, typer.Option(min=8, max=512, help="Of the window's text.")] = _USUAL.tokens,
+    learning_rate: Annotated[
+        float, typer.Option(min=0.0, help="0 for what suits the tuning.")
+    ] = _USUAL.learning_rate,
+    weight_decay: Annotated[float, typer.Option(min=0.0, help="Of AdamW.")] = _USUAL.weight_decay,
+    dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="In every layer.")] = _USUAL.dropout,
+    rank: Annotated[int, typer.Option(min=1, help="Of LoRA's and AdaLoRA's matrices.")] = _USUAL.rank,
     epsilon: Annotated[float, typer.Option(min=0.0, help="Adversarial training (FGM); 0 for none.")] = 0.0,
     looks: Annotated[int, typer.Option(min=1, help="How often October is looked at.")] = _USUAL.looks,
     look_rows: Annotated[int, typer.Option(min=10, help="Households of each look.")] = _USUAL.look_rows,
@@ -58,6 +64,10 @@ def train(
         steps=steps,
         batch=batch,
         tokens=tokens,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        dropout=dropout,
+        rank=rank,
         epsilon=epsilon,
         looks=looks,
         look_rows=look_rows,

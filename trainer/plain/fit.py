@@ -20,6 +20,9 @@ from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
 
@@ -27,7 +30,7 @@ from stream.clock import SystemClock
 from trainer.errors import TrainerError
 from trainer.plain.adversarial import AdversarialTrainer, RankAllocation
 from trainer.plain.stopwatch import Stopwatch
-from trainer.plain.tuning import LEARNING_RATES, Tuning, base_rates, merged, trained_ratio, tuned
+from trainer.plain.tuning import LEARNING_RATES, RANK, Tuning, base_rates, merged, trained_ratio, tuned
 from trainer.plain.window_text import WindowRows
 from trainer.pooling import Asked, measure
 
@@ -54,6 +57,7 @@ class PlainRecipe:
         learning_rate: 0 for what suits the tuning.
         weight_decay: Of AdamW.
         dropout: In every layer.
+        rank: Of LoRA's and AdaLoRA's matrices.
         epsilon: Adversarial training, 0 for none.
         tokens: Of the window's text; the oldest behaviour is cut off.
         looks: How often the validation month is looked at.
@@ -69,6 +73,7 @@ class PlainRecipe:
     learning_rate: float = 0.0
     weight_decay: float = 0.01
     dropout: float = 0.1
+    rank: int = RANK
     epsilon: float = 0.0
     tokens: int = 128
     looks: int = 10
@@ -86,11 +91,13 @@ class PlainRun:
         out: Gets checkpoints, ``figures.json`` and ``model/``.
         report_to: ``tensorboard``, ``wandb``, ``mlflow`` or ``none``.
         resume: Go on from the last checkpoint in ``out``.
+        look: Told the deciding figure of each look; what it raises ends the training.
     """
 
     out: Path
     report_to: str = "none"
     resume: bool = False
+    look: Callable[[float], None] | None = None
 
 
 class _Encoded(Dataset[dict[str, Any]]):
@@ -110,6 +117,20 @@ class _Encoded(Dataset[dict[str, Any]]):
             "attention_mask": [1] * len(ids),
             "labels": self._bought[row].astype(np.float32),
         }
+
+
+class _Told(TrainerCallback):
+    """Tells the deciding figure of each look."""
+
+    def __init__(self, look: Callable[[float], None]) -> None:
+        self._look = look
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Tell it."""
+        del args, state, control
+        self._look(kwargs["metrics"][f"eval_{_METRIC}"])
 
 
 def fit_plain(
@@ -148,6 +169,7 @@ def fit_plain(
         callbacks=[
             *([EarlyStoppingCallback(recipe.patience)] if recipe.patience else []),
             stopwatch,
+            *([_Told(run.look)] if run.look is not None else []),
             *([RankAllocation()] if recipe.tuning == "adalora" else []),
         ],
     )
@@ -222,7 +244,7 @@ def _starter(base: Path, fitted: WindowRows, recipe: PlainRecipe) -> Callable[[]
             attention_probs_dropout_prob=recipe.dropout,
         )
         base_rates(bert, rates)
-        return tuned(bert, recipe.tuning, recipe.steps)
+        return tuned(bert, recipe.tuning, recipe.steps, recipe.rank)
 
     return start
 

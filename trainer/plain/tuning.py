@@ -29,18 +29,22 @@ LEARNING_RATES: Final[dict[Tuning, float]] = {
     "prompt": 5e-3,
     "frozen": 5e-3,
 }
-_RANK: Final = 8
+#: Those that add matrices of a low rank.
+RANKED: Final[frozenset[Tuning]] = frozenset({"lora", "adalora"})
+#: That of both.
+RANK: Final = 8
 _PROMPT_TOKENS: Final = 8
 _DROPOUT: Final = 0.1
 
 
-def tuned(bert: BertForSequenceClassification, tuning: Tuning, steps: int) -> nn.Module:
+def tuned(bert: BertForSequenceClassification, tuning: Tuning, steps: int, rank: int = RANK) -> nn.Module:
     """The model with what ``tuning`` trains; the rest is frozen. The output layer is always trained.
 
     Args:
         bert: Changed in place.
         tuning: One of ``TUNINGS``.
         steps: How long it will be trained: AdaLoRA hands out its ranks meanwhile.
+        rank: Of the matrices of ``RANKED``.
 
     Raises:
         TrainerError: AdaLoRA has too few steps to hand out ranks.
@@ -50,7 +54,7 @@ def tuned(bert: BertForSequenceClassification, tuning: Tuning, steps: int) -> nn
     if tuning == "frozen":
         bert.base_model.requires_grad_(requires_grad=False)
         return bert
-    model: nn.Module = get_peft_model(bert, _peft_config(tuning, steps))
+    model: nn.Module = get_peft_model(bert, _peft_config(tuning, steps, rank))
     return model
 
 
@@ -76,13 +80,13 @@ def base_rates(bert: BertForSequenceClassification, rates: torch.Tensor) -> None
         bert.classifier.bias.copy_(torch.logit(rates.clamp(1e-4, 1 - 1e-4)))
 
 
-def _peft_config(tuning: Tuning, steps: int) -> PeftConfig:
+def _peft_config(tuning: Tuning, steps: int, rank: int) -> PeftConfig:
     attention = ["query", "value"]
     if tuning == "lora":
         return LoraConfig(
             task_type=TaskType.SEQ_CLS,
-            r=_RANK,
-            lora_alpha=2 * _RANK,
+            r=rank,
+            lora_alpha=2 * rank,
             lora_dropout=_DROPOUT,
             target_modules=attention,
         )
@@ -94,9 +98,9 @@ def _peft_config(tuning: Tuning, steps: int) -> PeftConfig:
             )
         return AdaLoraConfig(
             task_type=TaskType.SEQ_CLS,
-            init_r=_RANK + _RANK // 2,
-            target_r=_RANK,
-            lora_alpha=2 * _RANK,
+            init_r=rank + rank // 2,
+            target_r=rank,
+            lora_alpha=2 * rank,
             lora_dropout=_DROPOUT,
             target_modules=attention,
             tinit=warm_up,
