@@ -45,6 +45,7 @@ from trainer.stages import Evaluation, ad_response, coupon_response, evaluation_
 from trainer.stages import evaluate as evaluate_stage
 from trainer.stages import export as export_stage
 from trainer.telling import tell
+from trainer.tracking import NONE, Tracking, Untracked, tracked
 from trainer.train import train_encoder, train_head
 from trainer.unsupervised.cluster_cli import clusters_app, user_vectors
 from trainer.unsupervised.contrast_cli import contrast_command
@@ -104,14 +105,23 @@ _Set = Annotated[
 ]
 _OUT = Path("triton_models")
 _STUB = stub_python(os.environ)
+_UNTRACKED = Untracked()
 
 
 @app.command()
-def train(work: WorkOption = WORK, quick: _Quick = False, changed: _Set = None, json: _Json = None) -> None:
+def train(
+    work: WorkOption = WORK,
+    quick: _Quick = False,
+    changed: _Set = None,
+    report_to: Annotated[str, typer.Option(help="tensorboard, wandb, mlflow or none.")] = NONE,
+    json: _Json = None,
+) -> None:
     """Fine-tune the encoder and train the head."""
-    with shown(_CONSOLE) as progress:
+    settings = parse_settings(changed or [])
+    recipe = _recipe(quick=quick).with_settings(settings)
+    with shown(_CONSOLE) as progress, tracked(report_to, work / "tracking", recipe.settings()) as tracking:
         pace = Pace(progress)
-        figures = _train(Workspace(work), _recipe(quick=quick), pace, parse_settings(changed or []))
+        figures = _train(Workspace(work), recipe, pace, settings, tracking)
     tell({**figures, "steps_per_second": pace.per_second()}, json)
 
 
@@ -257,7 +267,7 @@ def make(
     began = _CLOCK.monotonic_seconds()
     make_samples(workspace, archive)
     with shown(_CONSOLE) as progress:
-        figures: dict[str, Any] = {"train": _train(workspace, Recipe(), progress, settings)}
+        figures: dict[str, Any] = {"train": _train(workspace, recipe, progress, settings)}
     figures["export"] = _export(workspace, recipe)
     figures["evaluate"], _ = _evaluate(workspace, recipe, repository=None, live=False)
     # What the shipped recipe is known to fail is known of the shipped data alone.
@@ -290,14 +300,21 @@ def _recipe(*, quick: bool) -> Recipe:
     return Recipe.quick() if quick else Recipe()
 
 
-def _train(work: Workspace, recipe: Recipe, progress: Progress, settings: dict[str, float]) -> dict[str, Any]:
-    recipe = recipe.with_settings(settings)
+def _train(
+    work: Workspace,
+    recipe: Recipe,
+    progress: Progress,
+    settings: dict[str, float],
+    tracking: Tracking = _UNTRACKED,
+) -> dict[str, Any]:
     require_memory(work.samples())
     figures = {
         "settings": settings,
-        "encoder": train_encoder(work, recipe.encoder, progress),
-        "head": train_head(work, recipe.head, progress),
+        "encoder": train_encoder(work, recipe.encoder, progress, tracking),
+        "head": train_head(work, recipe.head, progress, tracking),
     }
+    for name in ("encoder", "head"):
+        tracking.figures(name, figures[name])
     work.save_json("train", figures)
     return figures
 

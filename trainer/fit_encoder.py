@@ -36,6 +36,7 @@ def fit_encoder(
     lesson: Lesson,
     recipe: EncoderRecipe,
     advance: Callable[[int], None] = lambda _: None,
+    tell_loss: Callable[[float], None] = lambda _: None,
 ) -> float:
     """Fine-tune in place; the mean loss of the last tenth of the steps. Word vectors stay as they are.
 
@@ -62,6 +63,7 @@ def fit_encoder(
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
+        tell_loss(losses[-1])
         advance(1)
     encoder.eval()
     return float(np.mean(losses[-max(recipe.steps // 10, 1) :]))

@@ -69,6 +69,7 @@ def fit_network(
     rows: TrainingRows,
     recipe: HeadRecipe,
     advance: Callable[[int], None] = lambda _: None,
+    tell_loss: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Train the network that scores the interests; ``advance`` is told finished steps."""
     network = head.network
@@ -94,6 +95,7 @@ def fit_network(
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
+            tell_loss(float(loss.detach()))
             advance(1)
     network.eval()
 

@@ -1,6 +1,6 @@
 """Training stage: encoder, then head, both rounded to what is shipped before anything is measured with them."""
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -33,17 +33,23 @@ from trainer.head_inputs import level_of
 from trainer.pooling import Asked, measure
 from trainer.progress import Progress
 from trainer.rows import Split, SplitReader, TextVectors, training_rows
+from trainer.tracking import Tracking, Untracked
 from trainer.workspace import Workspace
 
+_UNTRACKED: Final = Untracked()
 
-def train_encoder(work: Workspace, recipe: EncoderRecipe, progress: Progress) -> dict[str, Any]:
+
+def train_encoder(
+    work: Workspace, recipe: EncoderRecipe, progress: Progress, tracking: Tracking = _UNTRACKED
+) -> dict[str, Any]:
     """Fine-tune, round and save the encoder and the vectors of all texts; figures."""
     samples = work.samples()
     lesson = make_lesson(samples, recipe.seed)
     base = base_directory()
     encoder, tokenizer = load_base(base), load_tokenizer(base)
     before = encode(encoder, tokenizer, lesson.texts)
-    loss = fit_encoder(encoder, tokenizer, lesson, recipe, progress("fine-tune encoder", recipe.steps))
+    bar, tell_loss = progress("fine-tune encoder", recipe.steps), tracking.losses("encoder")
+    loss = fit_encoder(encoder, tokenizer, lesson, recipe, bar, tell_loss)
     exact = encode(encoder, tokenizer, lesson.texts)
     round_to_int8(encoder)
     rounded = encode(encoder, tokenizer, lesson.texts)
@@ -65,7 +71,9 @@ def train_encoder(work: Workspace, recipe: EncoderRecipe, progress: Progress) ->
     }
 
 
-def train_head(work: Workspace, recipe: HeadRecipe, progress: Progress) -> dict[str, Any]:
+def train_head(
+    work: Workspace, recipe: HeadRecipe, progress: Progress, tracking: Tracking = _UNTRACKED
+) -> dict[str, Any]:
     """Train, round, calibrate and save the head; figures."""
     samples = work.samples()
     calendar = samples.calendar
@@ -76,7 +84,8 @@ def train_head(work: Workspace, recipe: HeadRecipe, progress: Progress) -> dict[
     torch.manual_seed(recipe.seed)  # the start of the network, its order of rows and its dropout
     head = InterestHead(tables, work.vectors().names, recipe.shape)
     fit_scaling(head, rows)
-    fit_network(head, rows, recipe, progress("train head", steps(len(rows.derived), recipe)))
+    bar = progress("train head", steps(len(rows.derived), recipe))
+    fit_network(head, rows, recipe, bar, tracking.losses("head"))
     fit_intent(head, rows, recipe)
     latest = splits[-1].inputs
     fit_user_vector(head, latest.history, latest.window, latest.bought & latest.novel)

@@ -15,6 +15,7 @@ from trainer.plain.fit import PRECISIONS, PlainRecipe, PlainRun, fit_plain
 from trainer.plain.tuning import TUNINGS
 from trainer.plain.window_text import split_rows
 from trainer.telling import tell
+from trainer.tracking import require_tracker
 from trainer.workspace import Workspace, write_json
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -57,6 +58,7 @@ def train(
     """Train on the fit months, judge on the validation month; the test months are not read."""
     if tuning not in TUNINGS:
         raise TrainerError(f"no tuning is called {tuning!r}: choose one of {', '.join(TUNINGS)}")
+    require_tracker(report_to)
     if precision not in PRECISIONS:
         raise TrainerError(f"no precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
     recipe = PlainRecipe(
