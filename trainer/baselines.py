@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stream.features import HISTORY_FEATURES
-from trainer.derived import FEATURES, HISTORY_ONLY
+from trainer.derived import FEATURES, FROZEN_FEATURES, STATE_FEATURES
 from trainer.rival_cache import fingerprint
 from trainer.rows import Split
 
@@ -69,8 +69,8 @@ FEATURES_31: Final = (
     "bought_ever",
     "days_since_first_seen",
 )
-#: Every servable feature without text.
-FEATURES_ALL: Final = FEATURES[:HISTORY_ONLY]
+#: The bar: every servable feature without text that the first version had.
+FEATURES_ALL: Final = (*STATE_FEATURES, *FROZEN_FEATURES)
 _SETTINGS: Final[dict[str, object]] = {
     "objective": "binary",
     "learning_rate": 0.05,

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from stream.features import HISTORY_FEATURES, USER_FEATURES, WINDOW_HALF_LIVES_DAYS
 from trainer.dates import RECENT_DAYS
+from trainer.own_history import OWN_FEATURES, own_history
 from trainer.tables import RATE_FEATURES, Matrix, Tables
+from trainer.user_level import BREADTH_FEATURES, breadth
 
 _DECAYED_28D: Final = HISTORY_FEATURES.index("decayed_weight_28d")
 _DECAYED_56D: Final = HISTORY_FEATURES.index("decayed_weight_56d")
@@ -43,9 +45,11 @@ TEXT_FEATURES: Final = (
     "name_neighbours_28d",
     "name_neighbours_224d",
 )
-#: All of them in column order; what gradient boosting may use ends where the text begins.
-FEATURES: Final = (*STATE_FEATURES, *FROZEN_FEATURES, *TEXT_FEATURES)
-HISTORY_ONLY: Final = len(STATE_FEATURES) + len(FROZEN_FEATURES)
+#: From the state again: rhythm and breadth; and two more of the tables.
+MORE_FEATURES: Final = (*OWN_FEATURES, *BREADTH_FEATURES, "neighbours_28d", "department_breadth")
+#: All of them in column order; what needs no text ends where the text begins.
+FEATURES: Final = (*STATE_FEATURES, *FROZEN_FEATURES, *MORE_FEATURES, *TEXT_FEATURES)
+HISTORY_ONLY: Final = len(STATE_FEATURES) + len(FROZEN_FEATURES) + len(MORE_FEATURES)
 
 
 class DerivedFeatures(nn.Module):
@@ -90,7 +94,17 @@ class DerivedFeatures(nn.Module):
         own = torch.cat([torch.log1p(history), flags], dim=-1)
         whole = torch.log1p(user).unsqueeze(1).expand(batch, labels, user.shape[-1])
         rates = self.rates.unsqueeze(0).expand(batch, labels, self.rates.shape[-1])
-        parts = [own, whole, rates, self._from_tables(history), self._from_text(history, window)]
+        more = breadth(history).unsqueeze(1).expand(batch, labels, len(BREADTH_FEATURES))
+        parts = [
+            own,
+            whole,
+            rates,
+            self._from_tables(history),
+            own_history(history, user),
+            more,
+            self._lately(history),
+            self._from_text(history, window),
+        ]
         return torch.cat(parts, dim=-1)
 
     def profile_vector(self, history: Tensor) -> Tensor:
@@ -114,6 +128,13 @@ class DerivedFeatures(nn.Module):
         return torch.cat(
             [torch.stack([neighbours, ease, follows, svd], dim=-1), by_department.transpose(1, 2)], dim=-1
         )
+
+    def _lately(self, history: Tensor) -> Tensor:
+        """[B, L, 2]: neighbours of what was bought lately, and the share of the department that was ever bought."""
+        neighbours = torch.log1p(history[..., _DECAYED_28D]) @ self.neighbours
+        bought = (history[..., _PURCHASES] > 0).to(history.dtype)
+        shares = bought @ (self.departments / self.departments.sum(dim=0)) @ self.departments.T
+        return torch.stack([neighbours, shares], dim=-1)
 
     def _from_text(self, history: Tensor, window: Tensor) -> Tensor:
         """[B, L, 5]: likeness of the window and the profile to the interest's name."""

@@ -18,6 +18,10 @@ _NOVEL_BCE: Final = 2.0
 _RANK: Final = 0.1
 _NOVEL_RANK: Final = 0.1
 _NEVER_RANK: Final = 0.05
+_ACTS: Final = 0.5
+#: A stronger act raises the logit by no less than this.
+_ACT_MARGIN: Final = 0.1
+_ACTS_BATCH: Final = 128
 _INTENT_STEPS: Final = 600
 _INTENT_BATCH: Final = 512
 _INTENT_DECAY: Final = 0.3
@@ -48,6 +52,7 @@ class TrainingRows(NamedTuple):
     #: Of the S rows with nothing hidden.
     level: Tensor  # [S, USER_LEVEL]
     intent: Tensor  # [S, 3] bool
+    acts: Tensor  # [A, acts, F] of A pairs of a household and an interest, from no act to the strongest
 
 
 def fit_scaling(head: InterestHead, rows: TrainingRows) -> None:
@@ -90,6 +95,8 @@ def fit_network(
             chosen = order[start : start + recipe.batch]
             logits = network(head.standardise(rows.derived[chosen].float()))
             loss = _loss(logits, rows.bought[chosen], rows.novel[chosen], rows.never[chosen])
+            some = torch.randint(len(rows.acts), (_ACTS_BATCH,))
+            loss = loss + _ACTS * _acts_loss(network(head.standardise(rows.acts[some])))
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -109,6 +116,11 @@ def _loss(logits: Tensor, bought: Tensor, novel: Tensor, never: Tensor) -> Tenso
         + _NOVEL_RANK * _order_loss(logits, bought, novel)
         + _NEVER_RANK * _order_loss(logits, bought, never)
     )
+
+
+def _acts_loss(logits: Tensor) -> Tensor:
+    """How far a stronger act [A, acts] falls short of the margin above the one before it."""
+    return torch.relu(_ACT_MARGIN - torch.diff(logits, dim=1)).mean()
 
 
 def _order_loss(logits: Tensor, bought: Tensor, candidates: Tensor) -> Tensor:

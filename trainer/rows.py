@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.acts import ACTS, acted, draw_acts
 from trainer.derived import DerivedFeatures
 from trainer.fit_head import TrainingRows
 from trainer.head_inputs import Inputs, derive, level_of, read_inputs, without_purchases
@@ -18,6 +19,9 @@ from trainer.tables import Tables, department_of, freeze_tables
 #: Every so many households come again with purchases hidden, and how much of what they bought is hidden then.
 _EVERY_AGAIN: Final = 4
 _HIDDEN_RATIO: Final = 0.5
+#: So many households of each cutoff are shown with acts, up to a week old.
+_ACTS_EACH: Final = 300
+_MOST_ACT_DAYS: Final = 7.0
 
 
 class TextVectors(NamedTuple):
@@ -75,6 +79,20 @@ class SplitReader:
             again.append(Split(split.day, split.tables, inputs, derived))
         return again
 
+    def read_acts(self, splits: Sequence[Split], seed: int) -> Tensor:
+        """Derived features of some never bought interests after each of ``ACTS``, [A, acts, F]."""
+        draw = np.random.default_rng(seed)
+        names = torch.from_numpy(self._vectors.names)
+        found = []
+        for split in splits:
+            derived = DerivedFeatures(split.tables, self._vectors.names)
+            raw, interest, age_days = draw_acts(split.inputs, _ACTS_EACH, _MOST_ACT_DAYS, draw)
+            rows = torch.arange(len(interest))
+            with torch.no_grad():
+                after = [derived(*acted(raw, interest, act, age_days, names))[rows, interest] for act in ACTS]
+            found.append(torch.stack(after, dim=1))
+        return torch.cat(found)
+
     def read_fit(
         self, every: int = 1, most: int | None = None, advance: Callable[[int], None] = lambda _: None
     ) -> list[Split]:
@@ -86,8 +104,8 @@ class SplitReader:
         return splits[::-1]
 
 
-def training_rows(splits: Sequence[Split], hidden: Sequence[Split]) -> TrainingRows:
-    """All rows of the splits, and of those with purchases hidden, which say nothing of intent."""
+def training_rows(splits: Sequence[Split], hidden: Sequence[Split], acts: Tensor) -> TrainingRows:
+    """All rows of the splits, of those with purchases hidden, which say nothing of intent, and what ``read_acts`` gave."""
     both = [*splits, *hidden]
     return TrainingRows(
         derived=torch.cat([split.derived for split in both]),
@@ -96,4 +114,5 @@ def training_rows(splits: Sequence[Split], hidden: Sequence[Split]) -> TrainingR
         never=torch.cat([split.inputs.never for split in both]),
         level=torch.cat([level_of(split.inputs) for split in splits]),
         intent=torch.cat([split.inputs.intent for split in splits]),
+        acts=acts,
     )

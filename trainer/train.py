@@ -1,5 +1,6 @@
 """Training stage: encoder, then head, both rounded to what is shipped before anything is measured with them."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -7,14 +8,7 @@ import torch
 
 from trainer.calibration import fit_curve, fit_line
 from trainer.copurchase import agreement, make_lesson
-from trainer.encoder import (
-    base_directory,
-    encode,
-    load_base,
-    load_tokenizer,
-    round_to_int8,
-    save_encoder,
-)
+from trainer.encoder import base_directory, encode, load_base, load_tokenizer, round_to_int8, save_encoder
 from trainer.evaluate import questions
 from trainer.export import round_to_half
 from trainer.fit_encoder import EncoderRecipe, fit_encoder
@@ -36,6 +30,8 @@ from trainer.rows import Split, SplitReader, TextVectors, training_rows
 from trainer.tracking import Tracking, Untracked
 from trainer.workspace import Workspace
 
+#: Fit cutoffs so far apart take part in the calibration: their labels don't overlap.
+_CALIBRATED_WEEKS: Final = 4
 _UNTRACKED: Final = Untracked()
 
 
@@ -79,7 +75,8 @@ def train_head(
     calendar = samples.calendar
     reader = SplitReader(samples, work.vectors())
     splits = reader.read_fit(advance=progress("derive features", len(calendar.fit_cutoffs())))
-    rows = training_rows(splits, reader.read_fit_without_purchases(splits, recipe.seed))
+    hidden = reader.read_fit_without_purchases(splits, recipe.seed)
+    rows = training_rows(splits, hidden, reader.read_acts(splits, recipe.seed))
     tables = reader.tables(calendar.validation)
     torch.manual_seed(recipe.seed)  # the start of the network, its order of rows and its dropout
     head = InterestHead(tables, work.vectors().names, recipe.shape)
@@ -91,20 +88,22 @@ def train_head(
     fit_user_vector(head, latest.history, latest.window, latest.bought & latest.novel)
     round_to_half(head)
     validation = reader.read(calendar.validation, held_out=False)
-    calibrate(head, validation)
+    calibrate(head, splits, validation)
     work.save_head(head, tables)
     save_handover(work, samples, head)
     return {"rows": len(rows.derived), "mix": head.mix.tolist(), "validation": measure_head(head, validation)}
 
 
-def calibrate(head: InterestHead, validation: Split) -> None:
-    """Fit both curves on the validation month, over active households."""
-    active = torch.from_numpy(validation.inputs.active)
-    logits = predict(head, validation.derived)[active]
-    fit_curve(head.score_curve, logits, validation.inputs.bought[active])
+def calibrate(head: InterestHead, fitted: Sequence[Split], validation: Split) -> None:
+    """Fit both curves on several months, over active households: one month's season would be carried into the next."""
+    splits = [*fitted[::-_CALIBRATED_WEEKS], validation]
+    active = [torch.from_numpy(split.inputs.active) for split in splits]
+    pairs = list(zip(splits, active, strict=True))
+    logits = torch.cat([predict(head, split.derived)[rows] for split, rows in pairs])
+    fit_curve(head.score_curve, logits, torch.cat([split.inputs.bought[rows] for split, rows in pairs]))
     with torch.no_grad():
-        intent = head.intent_logits(level_of(validation.inputs)[active])
-    fit_line(head.intent_curve, intent, validation.inputs.intent[active])
+        intent = torch.cat([head.intent_logits(level_of(split.inputs)[rows]) for split, rows in pairs])
+    fit_line(head.intent_curve, intent, torch.cat([split.inputs.intent[rows] for split, rows in pairs]))
 
 
 def measure_head(head: InterestHead, validation: Split) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from trainer.errors import ParityError  # noqa: E402
 from trainer.export import export_head, round_to_half  # noqa: E402
 from trainer.fit_head import HeadRecipe, TrainingRows, fit_network, fit_scaling, predict  # noqa: E402
 from trainer.head import HeadShape, InterestHead, MonotoneCurve  # noqa: E402
+from trainer.own_history import user_level  # noqa: E402
 from trainer.parity import Disagreement, OnnxModel, compare, require_parity, torch_head_outputs  # noqa: E402
 from trainer.tables import Tables  # noqa: E402
 from trainer.user_level import user_level  # noqa: E402
@@ -160,6 +161,7 @@ def test_training_finds_that_what_was_bought_is_bought_again() -> None:
         novel=everything,
         never=everything,
         intent=torch.zeros((256, 3), dtype=torch.bool),
+        acts=made.derived(raw["HISTORY"], raw["USER"], raw["WINDOW"])[:, :2],
     )
     fit_scaling(made, rows)
 
