@@ -14,7 +14,6 @@ from trainer.errors import ParityError  # noqa: E402
 from trainer.export import export_head, round_to_half  # noqa: E402
 from trainer.fit_head import HeadRecipe, TrainingRows, fit_network, fit_scaling, predict  # noqa: E402
 from trainer.head import HeadShape, InterestHead, MonotoneCurve  # noqa: E402
-from trainer.own_history import user_level  # noqa: E402
 from trainer.parity import Disagreement, OnnxModel, compare, require_parity, torch_head_outputs  # noqa: E402
 from trainer.tables import Tables  # noqa: E402
 from trainer.user_level import user_level  # noqa: E402
