@@ -16,6 +16,7 @@ from benchmarks.servers import MODELS, REPOSITORY, bundled_triton, empty_broker
 from benchmarks.shop import ShopRecord, shop_records
 from benchmarks.topics import fill, put
 from stream.errors import FatalError
+from stream.model.repository import newest_version
 
 #: Enough that every user is known and nearly every text is encoded before anything is timed.
 _WARM_UP_EVENTS: Final = 20_000
@@ -41,9 +42,7 @@ def labelled_records(count: int) -> list[ShopRecord]:
     Raises:
         FatalError: The repository has no model.
     """
-    path = REPOSITORY / MODELS[1] / "1" / "labels.json"
-    if not path.exists():
-        raise FatalError(f"{path} is missing: make the model with `make model`")
+    path = newest_version(REPOSITORY / MODELS[1]) / "labels.json"
     labels = json.loads(path.read_text(encoding="utf-8"))
     return list(shop_records(count, [interest["category"] for interest in labels["interests"]]))
 

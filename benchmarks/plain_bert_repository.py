@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from stream.model.repository import newest_version
+
 MODEL: Final = "plain_bert"
 TOKENS: Final = 128
 LABELS: Final = 268
@@ -43,7 +45,7 @@ parameters {{ key: "max_id" value {{ string_value: "30521" }} }}
 
 def write_plain_bert(out: Path, repository: Path = Path("triton_models")) -> Path:
     """Write the model into ``out`` and give its directory; whatever was there under its name goes."""
-    version = repository / "behaviour_encoder" / "1"
+    version = newest_version(repository / "behaviour_encoder")
     target = out / MODEL
     shutil.rmtree(target, ignore_errors=True)
     (target / "1").mkdir(parents=True)

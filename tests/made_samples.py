@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stream.features import HISTORY_FEATURES, NEVER_DAYS, USER_FEATURES
+from stream.model.repository import newest_version
 from trainer.calendar import calendar_of
 from trainer.dates import DAY_SECONDS, seconds
 from trainer.events.journey import INTEREST_LEVEL, TAXONOMY
@@ -22,7 +23,9 @@ _AISLE = 20
 def write_made_samples(directory: Path, households: int = 150, seed: int = 0) -> None:
     """Write what ``interestflow-trainer samples`` would, small: snapshots of four-weekly fit cutoffs and validation."""
     directory.mkdir(parents=True, exist_ok=True)
-    labels = json.loads((REPOSITORY / "interest_head" / "1" / "labels.json").read_text(encoding="utf-8"))
+    labels = json.loads(
+        (newest_version(REPOSITORY / "interest_head") / "labels.json").read_text(encoding="utf-8")
+    )
     categories = [interest["category"] for interest in labels["interests"]]
     document = {
         "categories": categories,

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from stream.model.readable import ReadableTexts
+from stream.model.repository import newest_version
 from stream.model.tokens import Tokeniser
 
-SHIPPED = Path(__file__).parents[2] / "triton_models" / "behaviour_encoder" / "1" / "tokenizer.json"
+SHIPPED = newest_version(Path(__file__).parents[2] / "triton_models" / "behaviour_encoder") / "tokenizer.json"
 
 
 def readable() -> ReadableTexts:

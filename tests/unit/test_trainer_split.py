@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from stream.model.repository import newest_version
 from tests.made_samples import REPOSITORY
 from trainer.calendar import Calendar, calendar_of
 from trainer.dates import seconds
@@ -138,7 +139,9 @@ def test_every_category_has_an_id_of_its_own() -> None:
 
 
 def test_the_shipped_interests_keep_their_ids() -> None:
-    shipped = json.loads((REPOSITORY / "interest_head" / "1" / "labels.json").read_text(encoding="utf-8"))
+    shipped = json.loads(
+        (newest_version(REPOSITORY / "interest_head") / "labels.json").read_text(encoding="utf-8")
+    )
 
     labels = LabelSet([interest["category"] for interest in shipped["interests"]])
 
