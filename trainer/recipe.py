@@ -30,10 +30,7 @@ _PACKAGES: Final = (
 
 #: Gates that the shipped recipe is known to fail, and why it is published nevertheless.
 _SHORTFALLS: Final = {
-    "ece-all": "calibration drifts from the validation to the test month; .0056 was measured",
-    "acts-order": "acts of weight 1 raise a logit by .07 more than a purchase; measured on October",
-    "gbdt-ndcg10-all": "gradient boosting ranks repeated purchases better; -.0053 was measured",
-    "gbdt-ndcg10-all-interval": "the interval of the same difference ends at -.0014",
+    "ece-all": "the level of demand differs from month to month; .0059 was measured over six test cutoffs",
 }
 
 
