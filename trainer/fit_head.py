@@ -26,6 +26,7 @@ _INTENT_STEPS: Final = 600
 _INTENT_BATCH: Final = 512
 _INTENT_DECAY: Final = 0.3
 _MIX_STEPS: Final = 60
+_LEAST_DEVIATION: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,14 @@ def fit_scaling(head: InterestHead, rows: TrainingRows) -> None:
     """Freeze mean and scale of the features, from every eighth row."""
     sample = rows.derived[::8].float().flatten(0, 1)
     head.mean.copy_(sample.mean(dim=0))
-    head.scale.copy_(sample.std(dim=0) + 1e-3)
+    head.scale.copy_(_scale(sample))
     head.user_mean.copy_(rows.level.mean(dim=0))
-    head.user_scale.copy_(rows.level.std(dim=0) + 1e-3)
+    head.user_scale.copy_(_scale(rows.level))
+
+
+def _scale(sample: Tensor) -> Tensor:
+    """The standard deviation of each column, but not so little that it would make rounding loud."""
+    return sample.std(dim=0).clamp(min=_LEAST_DEVIATION) + 1e-3
 
 
 def steps(rows: int, recipe: HeadRecipe) -> int:
