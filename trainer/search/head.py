@@ -53,7 +53,7 @@ class HeadSearch:
                 head.network.train()
 
         fit_network(head, self.rows, recipe, advance)
-        calibrate(head, self.validation)
+        calibrate(head, (), self.validation)
         return measure_head(head, self.validation)
 
     def _figure(self, head: InterestHead) -> float:
@@ -77,10 +77,11 @@ def head_search(work: Workspace, recipe: HeadRecipe, cutoffs: int, progress: Pro
     cutoffs = min(cutoffs, len(samples.calendar.fit_cutoffs()))
     splits = reader.read_fit(most=cutoffs, advance=progress("derive features", cutoffs))
     validation = samples.calendar.validation
+    hidden = reader.read_fit_without_purchases(splits, recipe.seed)
     return HeadSearch(
         tables=reader.tables(validation),
         names=vectors.names,
-        rows=training_rows(splits, reader.read_fit_without_purchases(splits, recipe.seed)),
+        rows=training_rows(splits, hidden, reader.read_acts(splits, recipe.seed)),
         validation=reader.read(validation, held_out=False),
         recipe=recipe,
     )
