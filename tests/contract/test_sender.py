@@ -313,6 +313,16 @@ async def _owners(*addresses: str) -> AsyncIterator[list[Real]]:
             await one.sender.stop()
 
 
+@asynccontextmanager
+async def _succeeded(address: str) -> AsyncIterator[tuple[Real, Real, str]]:
+    """An owner of a topic's partition, and the one who took it over."""
+    async with _owners(address, address) as (before, now):
+        topic = await before.topic()
+        await before.sender.take_over([(topic, 0)], never)
+        await now.sender.take_over([(topic, 0)], never)
+        yield before, now, topic
+
+
 @pytest.mark.kafka
 async def test_who_takes_a_changelog_over_is_told_where_the_last_owners_records_end(
     kafka_node: KafkaNode,
@@ -335,10 +345,7 @@ async def test_who_takes_a_changelog_over_is_told_where_the_last_owners_records_
 async def test_what_an_owner_sends_that_does_not_know_of_the_next_is_refused_until_it_hears(
     kafka_node: KafkaNode,
 ) -> None:
-    async with _owners(*[kafka_node.bootstrap_servers] * 2) as (before, now):
-        topic = await before.topic()
-        await before.sender.take_over([(topic, 0)], never)
-        await now.sender.take_over([(topic, 0)], never)
+    async with _succeeded(kafka_node.bootstrap_servers) as (before, now, topic):
         moved = asyncio.Event()
 
         late = asyncio.create_task(
@@ -361,11 +368,7 @@ async def test_an_owner_that_is_refused_though_its_group_counts_on_it_ends_by_na
     kafka_node: KafkaNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stream.sender._MOST_REFUSALS", 1)
-    async with _owners(*[kafka_node.bootstrap_servers] * 2) as (before, now):
-        topic = await before.topic()
-        await before.sender.take_over([(topic, 0)], never)
-        await now.sender.take_over([(topic, 0)], never)
-
+    async with _succeeded(kafka_node.bootstrap_servers) as (before, _, topic):
         with pytest.raises(FencedError, match=f"{topic} partition 0 has a newer owner"):
             await before.sender.send([Outgoing(topic, 0, [_record(b"a")])], never)
 
@@ -375,10 +378,7 @@ async def test_other_failures_before_do_not_count_as_refusals(
     kafka_node: KafkaNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stream.sender._MOST_REFUSALS", 1)
-    async with _owners(*[kafka_node.bootstrap_servers] * 2) as (before, now):
-        topic = await before.topic()
-        await before.sender.take_over([(topic, 0)], never)
-        await now.sender.take_over([(topic, 0)], never)
+    async with _succeeded(kafka_node.bootstrap_servers) as (before, _, topic):
         monkeypatch.setattr(before.sender, "_send_one", _failing_first(before.sender._send_one, times=3))
 
         with pytest.raises(SendAbandonedError):

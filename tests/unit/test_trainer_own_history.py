@@ -3,30 +3,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
-from torch import Tensor  # noqa: E402
-
-from stream.features import HISTORY_FEATURES, NEVER_DAYS, USER_FEATURES  # noqa: E402
+from tests.made_shopper import shopper  # noqa: E402
 from trainer.own_history import (  # noqa: E402
     OWN_FEATURES,
     own_history,
 )
 
 pytestmark = pytest.mark.trainer
-ROW = {name: row for row, name in enumerate(HISTORY_FEATURES)}
-
-
-def shopper() -> tuple[Tensor, Tensor]:
-    """Bought the first interest twice, ten days apart and two days ago; the second once, 30 days ago; the third never."""
-    history = torch.zeros((1, 3, len(HISTORY_FEATURES)))
-    history[0, :, ROW["purchases"]] = torch.tensor([2.0, 1.0, 0.0])
-    history[0, :, ROW["days_since_purchase"]] = torch.tensor([2.5, 30.5, NEVER_DAYS])
-    history[0, :, ROW["mean_gap_days"]] = torch.tensor([10.0, NEVER_DAYS, NEVER_DAYS])
-    history[0, :, ROW["since_to_gap_ratio"]] = torch.tensor([0.25, 50.0, 50.0])
-    history[0, :, ROW["decayed_weight_28d"]] = torch.tensor([1.5, 0.5, 0.0])
-    user = torch.zeros((1, len(USER_FEATURES)))
-    user[0, USER_FEATURES.index("days_since_order")] = 2.5
-    user[0, USER_FEATURES.index("decayed_orders_28d")] = 2.0
-    return history, user
 
 
 def own(name: str) -> list[float]:
