@@ -24,8 +24,10 @@ Arrays = Mapping[str, NDArray[Any]]
 #: Largest difference of a component of a unit vector, and of a probability.
 VECTOR_TOLERANCE: Final = 1e-4
 SCORE_TOLERANCE: Final = 1e-4
-#: Share of top-10 interests named by both; equal scores may swap.
+#: Share of top-10 interests named by both.
 MIN_TOP10_AGREEMENT: Final = 0.999
+#: Probabilities this close are equal, and may change places: a head that learnt little has many of them.
+_EQUAL: Final = 1e-5
 _DEPTH: Final = 10
 
 
@@ -99,11 +101,10 @@ def compare(one: Arrays, other: Arrays) -> Disagreement:
 
 
 def top10_agreement(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Mean share of the ten highest rows that both name, over users."""
-    ours = np.argsort(-one, axis=1, kind="stable")[:, :_DEPTH]
+    """Mean share of the ten highest rows of the other that are among this one's ten, or equal to its tenth, over users."""
+    tenth = -np.sort(-one, axis=1)[:, :_DEPTH][:, -1:]
     theirs = np.argsort(-other, axis=1, kind="stable")[:, :_DEPTH]
-    shared = [len(set(a) & set(b)) for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)]
-    return float(np.mean(shared) / ours.shape[1])
+    return float(np.mean(np.take_along_axis(one, theirs, axis=1) >= tenth - _EQUAL))
 
 
 def tolerance() -> dict[str, float]:

@@ -14,7 +14,14 @@ from trainer.errors import ParityError  # noqa: E402
 from trainer.export import export_head, round_to_half  # noqa: E402
 from trainer.fit_head import HeadRecipe, TrainingRows, fit_network, fit_scaling, predict  # noqa: E402
 from trainer.head import HeadShape, InterestHead, MonotoneCurve  # noqa: E402
-from trainer.parity import Disagreement, OnnxModel, compare, require_parity, torch_head_outputs  # noqa: E402
+from trainer.parity import (  # noqa: E402
+    Disagreement,
+    OnnxModel,
+    compare,
+    require_parity,
+    top10_agreement,
+    torch_head_outputs,
+)
 from trainer.tables import Tables  # noqa: E402
 from trainer.user_level import user_level  # noqa: E402
 
@@ -168,3 +175,13 @@ def test_training_finds_that_what_was_bought_is_bought_again() -> None:
 
     logits = predict(made, rows.derived)
     assert logits[bought].mean() > logits[~bought].mean() + 2.0
+
+
+def test_scores_that_rounding_alone_tells_apart_may_change_places() -> None:
+    one = np.linspace(0.9, 0.1, 12, dtype=np.float32)[np.newaxis].copy()
+    one[0, 10] = one[0, 9] - 2e-6
+    swapped, apart = one.copy(), one.copy()
+    swapped[0, [9, 10]] = one[0, [10, 9]]
+    apart[0, [9, 11]] = one[0, [11, 9]]
+
+    assert (top10_agreement(one, swapped), top10_agreement(one, apart)) == (1.0, pytest.approx(0.9))
