@@ -40,7 +40,7 @@ def labelled_records(count: int) -> list[ShopRecord]:
     """The shop's events in the categories of the shipped model.
 
     Raises:
-        FatalError: The repository has no model.
+        ModelRepositoryError: The repository has no model.
     """
     path = newest_version(REPOSITORY / MODELS[1]) / "labels.json"
     labels = json.loads(path.read_text(encoding="utf-8"))
