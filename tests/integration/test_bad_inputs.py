@@ -257,8 +257,10 @@ def test_every_bad_input_has_its_outcome_and_the_stream_goes_on(broker: Broker, 
         expected["erased", ""] += 1
         # The key of who was erased goes a moment later; a worker that is told to stop leaves that to its next start.
         samples = worker.until(
-            lambda samples: total(samples, "events") >= expected.total()
-            and GONE not in latest_by_key(asyncio.run(_changes(broker)))
+            lambda samples: (
+                total(samples, "events") >= expected.total()
+                and GONE not in latest_by_key(asyncio.run(_changes(broker)))
+            )
         )
         code = worker.end(signal.SIGTERM)
 
