@@ -68,6 +68,12 @@ class SplitReader:
         known = self._samples.fit_purchases(day)
         return freeze_tables(known, self._samples.fitted, self._departments, day)
 
+    def read_training_rows(self, splits: Sequence[Split], seed: int) -> TrainingRows:
+        """All that a head is taught by: the splits, some again with purchases hidden, and acts."""
+        return training_rows(
+            splits, self.read_fit_without_purchases(splits, seed), self.read_acts(splits, seed)
+        )
+
     def read_fit_without_purchases(self, splits: Sequence[Split], seed: int) -> list[Split]:
         """A quarter of the splits' households again, half of what they bought shown as weights alone."""
         draw = np.random.default_rng(seed)

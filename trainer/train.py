@@ -26,7 +26,7 @@ from trainer.head import InterestHead
 from trainer.head_inputs import level_of
 from trainer.pooling import Asked, measure
 from trainer.progress import Progress
-from trainer.rows import Split, SplitReader, TextVectors, training_rows
+from trainer.rows import Split, SplitReader, TextVectors
 from trainer.tracking import Tracking, Untracked
 from trainer.workspace import Workspace
 
@@ -75,8 +75,7 @@ def train_head(
     calendar = samples.calendar
     reader = SplitReader(samples, work.vectors())
     splits = reader.read_fit(advance=progress("derive features", len(calendar.fit_cutoffs())))
-    hidden = reader.read_fit_without_purchases(splits, recipe.seed)
-    rows = training_rows(splits, hidden, reader.read_acts(splits, recipe.seed))
+    rows = reader.read_training_rows(splits, recipe.seed)
     tables = reader.tables(calendar.validation)
     torch.manual_seed(recipe.seed)  # the start of the network, its order of rows and its dropout
     head = InterestHead(tables, work.vectors().names, recipe.shape)

@@ -26,7 +26,7 @@ from trainer.probe import make_probe, worst
 from trainer.progress import Progress
 from trainer.publish import read_manifest
 from trainer.published_parity import onnx_file
-from trainer.rows import SplitReader, TextVectors, training_rows
+from trainer.rows import SplitReader, TextVectors
 from trainer.samples import Samples
 from trainer.stages import encode_texts, evaluation_protocol
 from trainer.train import calibrate, measure_head
@@ -64,12 +64,11 @@ def update_head(
     samples = work.samples()
     previous = read_manifest(repository)
     require_same_interests(samples, previous, repository)
-    _keep_encoder(work, repository)
+    _keep_encoder(work, samples, repository)
     reader = SplitReader(samples, work.vectors())
     weeks = min(recipe.weeks, len(samples.calendar.fit_cutoffs()))
     splits = reader.read_fit(most=weeks, advance=progress("derive features", weeks))
-    hidden = reader.read_fit_without_purchases(splits, recipe.head.seed)
-    rows = training_rows(splits, hidden, reader.read_acts(splits, recipe.head.seed))
+    rows = reader.read_training_rows(splits, recipe.head.seed)
     tables = reader.tables(samples.calendar.validation)
     torch.manual_seed(recipe.head.seed)
     head = InterestHead(tables, work.vectors().names, recipe.head.shape)
@@ -123,9 +122,9 @@ def require_same_interests(samples: Samples, manifest: Mapping[str, Any], reposi
         )
 
 
-def _keep_encoder(work: Workspace, repository: Path) -> None:
+def _keep_encoder(work: Workspace, samples: Samples, repository: Path) -> None:
     """Take the newest version's encoder into the run, with the vectors of all texts."""
-    bundle, samples = load_bundle(repository), work.samples()
+    bundle = load_bundle(repository)
     work.directory.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(onnx_file(repository, bundle.encoder), work.encoder_onnx)
     encoder, tokenizer = onnx_encoder(work.encoder_onnx), load_tokenizer(base_directory())

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from stream.embedded.stub_environment import stub_python
-from stream.model.repository import load_bundle
+from stream.model.repository import ModelBundle, load_bundle
 from trainer.contract import HEAD
 from trainer.drift import Newest, drift_report, measure_drift, parse_limits
 from trainer.drift_reference import REFERENCE, load_reference
@@ -158,7 +158,7 @@ def _drift(
     reference = load_reference(repository / HEAD / bundle.head.version / REFERENCE)
     calibration = None
     if samples.labels.hash == bundle.label_set_hash:
-        calibration = _calibration(samples, repository, day, progress)
+        calibration = _calibration(samples, repository, bundle, day, progress)
     newest = Newest(samples, day, frozenset(interest.name for interest in bundle.interests))
     return {
         "version": bundle.head.version,
@@ -166,9 +166,10 @@ def _drift(
     }
 
 
-def _calibration(samples: Samples, repository: Path, day: date, progress: Progress) -> dict[str, float]:
+def _calibration(
+    samples: Samples, repository: Path, bundle: ModelBundle, day: date, progress: Progress
+) -> dict[str, float]:
     """What the published version says of the users to learn from, held against what they bought then."""
-    bundle = load_bundle(repository)
     bar = progress("encode texts", len(samples.texts))
     encoder, tokenizer = onnx_encoder(onnx_file(repository, bundle.encoder)), load_tokenizer(base_directory())
     vectors = encode_texts(encoder, tokenizer, samples.texts, bar)

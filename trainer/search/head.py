@@ -11,7 +11,7 @@ from trainer.fit_head import HeadRecipe, TrainingRows, fit_network, fit_scaling,
 from trainer.head import InterestHead
 from trainer.pooling import Asked, measure
 from trainer.progress import Progress
-from trainer.rows import Split, SplitReader, training_rows
+from trainer.rows import Split, SplitReader
 from trainer.search.study import FIGURE, VARIANT, Look, SearchPlan, Settings
 from trainer.stages import evaluation_protocol
 from trainer.tables import Tables
@@ -77,11 +77,10 @@ def head_search(work: Workspace, recipe: HeadRecipe, cutoffs: int, progress: Pro
     cutoffs = min(cutoffs, len(samples.calendar.fit_cutoffs()))
     splits = reader.read_fit(most=cutoffs, advance=progress("derive features", cutoffs))
     validation = samples.calendar.validation
-    hidden = reader.read_fit_without_purchases(splits, recipe.seed)
     return HeadSearch(
         tables=reader.tables(validation),
         names=vectors.names,
-        rows=training_rows(splits, hidden, reader.read_acts(splits, recipe.seed)),
+        rows=reader.read_training_rows(splits, recipe.seed),
         validation=reader.read(validation, held_out=False),
         recipe=recipe,
     )
