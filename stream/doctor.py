@@ -4,9 +4,11 @@ import shutil
 from typing import NamedTuple
 
 from stream.changelog_loss import find_cuts
-from stream.errors import FatalError, ModelRepositoryError, ModelUnavailableError
+from stream.errors import ConfigurationError, FatalError, ModelRepositoryError, ModelUnavailableError
 from stream.kafka_client import client_kwargs, settings_topics
 from stream.model.access import triton_access
+from stream.model.images import read_images
+from stream.model.item_vectors import item_images
 from stream.model.probe import probe
 from stream.model.repository import ModelBundle, load_bundle
 from stream.model.triton import TritonModel
@@ -37,6 +39,7 @@ async def examine(settings: Settings) -> list[Finding]:
     bundle_finding, bundle = _repository(settings, version)
     findings.append(bundle_finding)
     if bundle is not None:
+        findings += _images(settings, bundle)
         findings.append(await _triton(settings, bundle))
     findings.append(_disk(settings))
     return findings
@@ -75,6 +78,22 @@ def _repository(settings: Settings, version: str | None) -> tuple[Finding, Model
         return Finding(ok=False, text=text), bundle
     text = f"{settings.model.repository} holds {bundle.head.name} {bundle.head.version} with {bundle.labels} interests"
     return Finding(ok=True, text=text), bundle
+
+
+def _images(settings: Settings, bundle: ModelBundle) -> list[Finding]:
+    if settings.model.images is None:
+        return []
+    try:
+        catalogue = read_images(settings.model.images)
+        images = item_images(catalogue, bundle)
+    except ConfigurationError as error:
+        return [Finding(ok=False, text=str(error))]
+    use = (
+        "are fused with the items' texts"
+        if images
+        else "are not used: the version was trained on texts alone"
+    )
+    return [Finding(ok=True, text=f"the {len(catalogue)} images of {settings.model.images} {use}")]
 
 
 async def _triton(settings: Settings, bundle: ModelBundle) -> Finding:

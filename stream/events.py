@@ -181,6 +181,8 @@ class Item(BaseModel):
     item_list_id: _Id | None = None
     promotion_id: _Id | None = None
     creative_name: _Name | None = None
+    #: Names the item's image in the deployment's image catalogue; another picture has another id.
+    image_id: _Id | None = None
 
 
 class AdReference(BaseModel):

@@ -20,6 +20,8 @@ from stream.errors import ConfigurationError
 from stream.metrics import Metrics
 from stream.model.access import triton_access
 from stream.model.control import RepositoryControl
+from stream.model.images import ImageCatalogue
+from stream.model.item_vectors import ItemEncoder, item_images
 from stream.model.readable import ReadableTexts
 from stream.model.repository import HEAD, ModelBundle
 from stream.model.reviver import Reviver
@@ -47,6 +49,8 @@ class LaneParts(NamedTuple):
     vectors: VectorCache
     judged: Callable[[Role, bool, float], None]
     """Told of each call of the head: whose, whether it was answered, seconds."""
+    images: ImageCatalogue | None = None
+    """None: items are known by their texts alone."""
 
 
 class Lane:
@@ -79,7 +83,7 @@ class Lane:
             access=triton_access(settings.model),
         )
         self.readable = ReadableTexts(Tokeniser(bundle.tokenizer_path, bundle.max_tokens, bundle.buckets))
-        self.encoder = TextEncoder(self.model, bundle.encoder_version, parts.vectors, observer=self)
+        self.encoder = self._encoder()
         privacy = settings.privacy_rules()
         self.campaigns = Campaigns(
             InterestRows(bundle.row_by_category, bundle.interest_vectors, privacy.sensitive), parts.metrics
@@ -94,6 +98,13 @@ class Lane:
             )
         )
         self.reviver = Reviver(repository_control(settings.model), parts.clock, parts.metrics)
+
+    def _encoder(self) -> TextEncoder:
+        bundle, parts = self.bundle, self._parts
+        images = item_images(parts.images, bundle)
+        if images is None:
+            return TextEncoder(self.model, bundle.encoder_version, parts.vectors, observer=self)
+        return ItemEncoder(self.model, bundle.encoder_version, parts.vectors, images, observer=self)
 
     @property
     def role(self) -> Role:
@@ -171,6 +182,11 @@ class Lane:
         self._parts.metrics.vector_hits.inc(hits)
         self._parts.metrics.vector_misses.inc(misses)
         self._parts.metrics.vectors_cached.set(held)
+
+    def images_looked_up(self, found: int, unknown: int) -> None:
+        """See ``ModelObserver``."""
+        self._parts.metrics.images.labels("found").inc(found)
+        self._parts.metrics.images.labels("unknown").inc(unknown)
 
 
 def ad_policy(settings: AdSettings) -> AdPolicy:

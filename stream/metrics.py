@@ -148,6 +148,9 @@ class Metrics:
         self.vector_hits = self._counter("vector_cache_hits", "Texts whose vector was cached.")
         self.vector_misses = self._counter("vector_cache_misses", "Texts that had to be encoded.")
         self.vectors_cached = self._gauge("vectors_cached", "Text vectors held.")
+        self.images = self._counter(
+            "image_lookups", "Look-ups of items with an image: found in the catalogue, or unknown.", "outcome"
+        )
         self.breaker_open = self._gauge("model_breaker_open", "1 while calls are held back, else 0.", "model")
         self.model_info = self._gauge("model_info", "1 for the model version in use.", "model", "version")
         self._declare_rollout()

@@ -1,6 +1,9 @@
 """How an item or a search becomes the text that the encoder reads and the category that the profile counts.
 
 This exists once: the trainer and the worker call the same functions.
+
+What a behaviour refers to is an *appearance*: the text, and behind a mark the id of the item's image if the event names one.
+Without an image the appearance is the text.
 """
 
 import re
@@ -17,12 +20,15 @@ _MEMO_SIZE: Final = 200_000
 #: Hash that says "no category" or "no text".
 NOTHING: Final = 0
 _SPACES: Final = re.compile(r"\s+")
+#: Between text and image id; it is white space, of which a text has single spaces only.
+_IMAGE_MARK: Final = "\x1f"
 
 
 class Rendered(NamedTuple):
-    """What an item says: its text, the text's hash, and the hash of its interest category (0: none)."""
+    """What an item says: its appearance, the hash of that, and the hash of its interest category (0: none)."""
 
     text: str
+    """The appearance; the text alone where the item has no image."""
     text_hash: int
     category_hash: int
 
@@ -42,8 +48,19 @@ def category_hash(category: str) -> int:
 
 
 def text_hash(text: str) -> int:
-    """The key of a rendered text in ``catalog.texts`` and in every vector cache."""
+    """The key of an appearance in ``catalog.texts`` and in every vector cache."""
     return hash64(b"text:" + text.encode())
+
+
+def appearance(text: str, image_id: str | None) -> str:
+    """What a behaviour refers to; no text, no appearance."""
+    return f"{text}{_IMAGE_MARK}{image_id}" if image_id and text else text
+
+
+def text_and_image(appeared: str) -> tuple[str, str]:
+    """The parts of an appearance: what the encoder reads, and the id of the image, empty if there is none."""
+    text, _, image_id = appeared.partition(_IMAGE_MARK)
+    return text, image_id
 
 
 def render_names(name: str | None, brand: str | None, categories: Iterable[str | None]) -> str:
@@ -57,7 +74,7 @@ def render_names(name: str | None, brand: str | None, categories: Iterable[str |
 
 
 def render_item(item: Item, interest_level: int) -> Rendered:
-    """Text and interest category of an item.
+    """Appearance and interest category of an item.
 
     Args:
         item: One product of an event.
@@ -71,6 +88,7 @@ def render_item(item: Item, interest_level: int) -> Rendered:
         item.item_category3,
         item.item_category4,
         item.item_category5,
+        item.image_id,
     )
     rendered = _memo.get((interest_level, key))
     if rendered is None:
@@ -81,8 +99,8 @@ def render_item(item: Item, interest_level: int) -> Rendered:
 
 
 def _render(key: _ItemKey, interest_level: int) -> Rendered:
-    name, brand, *categories = key
-    text = render_names(name, brand, categories)
+    name, brand, *categories, image_id = key
+    text = appearance(render_names(name, brand, categories), image_id)
     interest = interest_category(categories, interest_level)
     return Rendered(
         text,

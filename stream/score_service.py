@@ -16,6 +16,7 @@ from stream.kafka_client import client_kwargs
 from stream.lane import LaneParts
 from stream.lanes import Lanes
 from stream.metrics import Metrics
+from stream.model.images import read_images
 from stream.model.probe import probe
 from stream.model.vectors import VectorCache
 from stream.pacing import ScorePace
@@ -68,6 +69,7 @@ class ScoreService:
                 parts.metrics,
                 VectorCache(settings.model.cached_vectors),
                 self.lanes.judged,
+                None if settings.model.images is None else read_images(settings.model.images),
             ),
             self.lanes,
             parts.sender,

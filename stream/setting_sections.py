@@ -96,6 +96,9 @@ class ModelSettings(Section):
     batch_rows: int = Field(32, ge=1, le=64, description="Users scored by one call.")
     concurrency: int = Field(2, ge=1, le=64, description="Calls in flight.")
     cached_vectors: int = Field(200_000, ge=100, description="1.9 KiB each.")
+    images: Path | None = Field(
+        None, description="Image catalogue (.npz), read at start; see docs/item-images.md."
+    )
 
 
 class ScoreSettings(Section):

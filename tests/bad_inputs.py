@@ -62,6 +62,7 @@ REJECTED: Final = [
     rejected(14, "too_wide", event_value(items=[TEA] * 201)),
     rejected(14, "field_long", event_value(search_term="x" * 1_000_000)),
     rejected(14, "field_long", event_value(session_id="x" * 257)),
+    rejected(14, "field_long", event_value(items=[{**TEA, "image_id": "x" * 257}])),
     rejected(15, "number", raw("dwell_ms", "9" * 5000)),
     rejected(16, "nonfinite", raw("dwell_ms", "NaN")),
     rejected(16, "nonfinite", raw("dwell_ms", "-Infinity")),
@@ -72,6 +73,7 @@ REJECTED: Final = [
     rejected(19, "missing", event_value(event_type=...)),
     rejected(19, "missing", event_value(user_id=...)),
     rejected(22, "type", event_value(dwell_ms="1")),
+    rejected(22, "type", event_value(items=[{**TEA, "image_id": 7}])),
     rejected(22, "type", event_value(dwell_ms=True)),
     rejected(23, "event_type", event_value(event_type="teleport")),
     rejected(24, "version", event_value(schema_version="2.0")),
@@ -85,6 +87,7 @@ REJECTED: Final = [
     rejected(29, "control", event_value(search_term="tea\x7f")),
     rejected(29, "control", event_value(session_id="s\t1")),
     rejected(29, "control", event_value(items=[{**TEA, "item_name": "Tea\x1b[31m"}])),
+    rejected(29, "control", event_value(items=[{**TEA, "image_id": "tea\x1f1"}])),
     rejected(30, "unicode_id", event_value(user_id="u\u200b1")),
     rejected(30, "unicode_id", event_value(user_id="u\u202e1")),
     rejected(30, "unicode_id", event_value(user_id="p\u0430ul")),  # a Cyrillic a

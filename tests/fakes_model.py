@@ -121,6 +121,7 @@ class RecordingObserver:
         self.held_back: list[str] = []
         self.moves: list[tuple[str, bool]] = []
         self.looked_up: list[tuple[int, int, int]] = []
+        self.images: list[tuple[int, int]] = []
 
     def call_ended(self, model: str, outcome: str, rows: int, seconds: float) -> None:
         """Model, outcome, rows."""
@@ -137,6 +138,10 @@ class RecordingObserver:
     def vectors_looked_up(self, hits: int, misses: int, held: int) -> None:
         """Hits, misses, held."""
         self.looked_up.append((hits, misses, held))
+
+    def images_looked_up(self, found: int, unknown: int) -> None:
+        """Found, unknown."""
+        self.images.append((found, unknown))
 
 
 def _unit(vectors: NDArray[Any]) -> Floats:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from stream.ads.response import ResponseModel
@@ -125,6 +126,16 @@ def write_manifest(version: Path, **changes: Any) -> None:
         "recipe": {"seed": 7},
     }
     write_json(version / "manifest.json", manifest | changes)
+
+
+def add_projection(head_version: Path, projection: NDArray[Any], weight: float) -> None:
+    """Make a version, the toy's or a real one, take images: ``projection`` [D, I]."""
+    path = head_version / "image_projection.npy"
+    np.save(path, projection.astype(np.float16))
+    manifest = json.loads((head_version / "manifest.json").read_text())
+    manifest["images"] = {"dimensions": projection.shape[1], "weight": weight}
+    manifest["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    write_json(head_version / "manifest.json", manifest)
 
 
 def toy_label_set_hash(head_version: Path) -> str:

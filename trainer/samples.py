@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.held_out import is_held_out
+from stream.render import text_and_image
 from trainer.calendar import Calendar
 from trainer.contract import INTENT_DAYS
 from trainer.dates import DAY_SECONDS, HORIZON_DAYS, seconds
@@ -101,7 +102,12 @@ class Samples:
         #: What may be learnt from.
         drawn = np.array([_draw(household) for household in self.households])
         self.fitted: NDArray[np.bool_] = ~self.held_out & (drawn < fit_share)
-        self.texts: list[str] = described["texts"]
+        #: Of each text row, as windows refer to it; two may have one text.
+        self.appearances: list[str] = described["texts"]
+        parts = [text_and_image(appeared) for appeared in self.appearances]
+        self.texts = [text for text, _ in parts]
+        #: Empty where no event named an image.
+        self.image_ids = [image_id for _, image_id in parts]
         self.calendar = Calendar.of(described["calendar"])
         self.data: dict[str, Any] = described["data"]
         #: Campaigns with their creatives, and the ids of those that were mailed.

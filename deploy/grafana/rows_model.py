@@ -77,6 +77,16 @@ MODEL: Final = RowSpec(
             (Query(largest("interestflow_vectors_cached", "instance"), "{{instance}}"),),
         ),
         PanelSpec(
+            "Images looked up",
+            "Of items whose event names an image. Many unknown: the image catalogue is behind the shop's events.",
+            "ops",
+            (
+                Query(
+                    rate("interestflow_image_lookups_total", "outcome"), "{{outcome}}", only_in_trouble=True
+                ),
+            ),
+        ),
+        PanelSpec(
             "Breaker open",
             "1 while calls are held back because the model did not answer. See the runbook model-unavailable.",
             "short",

@@ -45,6 +45,15 @@ class EncoderManifest(Manifest):
         return self
 
 
+class ImagesManifest(BaseModel):
+    """How a version takes images; its projection is a file of the head."""
+
+    model_config = _READ
+
+    dimensions: Annotated[int, Field(ge=1, le=65_536)]
+    weight: Annotated[float, Field(ge=0.0)]
+
+
 class HeadManifest(Manifest):
     """What the head adds."""
 
@@ -53,6 +62,8 @@ class HeadManifest(Manifest):
     user_features: tuple[str, ...]
     window_half_lives_days: tuple[float, ...]
     ad_response: Mapping[str, Any] = Field(default_factory=dict)
+    #: None: it was trained on texts alone.
+    images: ImagesManifest | None = None
 
 
 class Label(BaseModel):

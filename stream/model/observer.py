@@ -22,6 +22,10 @@ class ModelObserver(Protocol):
         """So many texts were cached, so many were not (some may be on their way); so many vectors are held."""
         ...
 
+    def images_looked_up(self, found: int, unknown: int) -> None:
+        """So many images that items named are in the catalogue, so many are not."""
+        ...
+
 
 class NoObserver:
     """Listens to nothing."""
@@ -36,4 +40,7 @@ class NoObserver:
         """Not counted."""
 
     def vectors_looked_up(self, hits: int, misses: int, held: int) -> None:
+        """Not counted."""
+
+    def images_looked_up(self, found: int, unknown: int) -> None:
         """Not counted."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from stream.model.tokens import Tokeniser
+from stream.render import text_and_image
 
 #: Bound of the memory below (about 100 bytes a text).
 _MEMORY: Final = 200_000
@@ -24,7 +25,8 @@ class ReadableTexts:
         if len(self._reads) + len(new) > _MEMORY:
             self._reads.clear()
             new = list(texts)
-        self._reads.update(zip(new, self._tokeniser.reads([texts[one] for one in new]), strict=True))
+        told = [text_and_image(texts[one])[0] for one in new]
+        self._reads.update(zip(new, self._tokeniser.reads(told), strict=True))
 
     def coverage(self, text_hashes: Sequence[int]) -> float:
         """The share of these behaviours whose text is known and can be read; 1 for none at all."""

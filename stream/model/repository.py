@@ -11,13 +11,16 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.errors import ModelRepositoryError
+from stream.fusing import Fusion
 from stream.model.manifest import (
     LABELS,
     MANIFEST,
     EncoderManifest,
     HeadManifest,
+    ImagesManifest,
     Labels,
     read_json,
     require_features,
@@ -32,6 +35,7 @@ ENCODER: Final = "behaviour_encoder"
 HEAD: Final = "interest_head"
 _TOKENIZER: Final = "tokenizer.json"
 _INTEREST_VECTORS: Final = "interest_vectors.npy"
+IMAGE_PROJECTION: Final = "image_projection.npy"
 #: float16 keeps a unit vector's length to about 3e-4.
 _LENGTH_TOLERANCE: Final = 0.01
 
@@ -75,6 +79,8 @@ class ModelBundle:
     """Lengths in tokens that texts are padded to, rising."""
     ad_response: Mapping[str, Any]
     """Features, weights and bias of the ad response model; empty if the version has none."""
+    fusion: Fusion | None = None
+    """How item vectors take images; None if the version was trained on texts alone."""
 
     @property
     def labels(self) -> int:
@@ -106,12 +112,14 @@ def load_bundle(repository: Path, version: str | None = None) -> ModelBundle:
     require_place(encoder, encoder_at)
     require_features(head)
     require_files(encoder, encoder_at, frozenset({_TOKENIZER}))
-    require_files(head, head_at, frozenset({LABELS, _INTEREST_VECTORS}))
+    needed = {LABELS, _INTEREST_VECTORS, *([IMAGE_PROJECTION] if head.images else [])}
+    require_files(head, head_at, frozenset(needed))
     labels = read_json(head_at / LABELS, Labels)
     require_label_set(head, labels, head_at)
     interests = tuple(
         Interest(label.id, label.name, category_hash(label.category)) for label in labels.interests
     )
+    interest_vectors = _interest_vectors(head_at / _INTEREST_VECTORS, len(interests))
     return ModelBundle(
         encoder=ModelVersion(ENCODER, encoder_at.name),
         head=ModelVersion(HEAD, head_at.name),
@@ -122,11 +130,12 @@ def load_bundle(repository: Path, version: str | None = None) -> ModelBundle:
         half_life_days=labels.half_life_days,
         interests=interests,
         row_by_category=_rows(interests, head_at / LABELS),
-        interest_vectors=_interest_vectors(head_at / _INTEREST_VECTORS, len(interests)),
+        interest_vectors=interest_vectors,
         tokenizer_path=encoder_at / _TOKENIZER,
         max_tokens=encoder.max_tokens,
         buckets=encoder.buckets,
         ad_response=MappingProxyType(dict(head.ad_response)),
+        fusion=_fusion(head_at / IMAGE_PROJECTION, head.images, interest_vectors.shape[1]),
     )
 
 
@@ -189,13 +198,33 @@ def _rows(interests: tuple[Interest, ...], path: Path) -> Mapping[int, int]:
     return MappingProxyType(rows)
 
 
-def _interest_vectors(path: Path, labels: int) -> Floats:
+def _array(path: Path) -> NDArray[Any]:
     try:
-        stored = np.load(path, allow_pickle=False)
+        stored: NDArray[Any] = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise ModelRepositoryError(
             f"{path} is no plain NumPy array ({error}): write the version again with `make model`"
         ) from error
+    return stored
+
+
+def _fusion(path: Path, said: ImagesManifest | None, dimensions: int) -> Fusion | None:
+    if said is None:
+        return None
+    stored = _array(path)
+    shape = dimensions, said.dimensions
+    if stored.shape != shape or stored.dtype.kind != "f" or not np.isfinite(stored).all():
+        raise ModelRepositoryError(
+            f"{path} holds {stored.dtype} {list(stored.shape)}; it must be finite float16 {list(shape)}: write the version "
+            "again with `interestflow-trainer publish`"
+        )
+    projection: Floats = stored.astype(np.float32)
+    projection.setflags(write=False)
+    return Fusion(projection, said.weight)
+
+
+def _interest_vectors(path: Path, labels: int) -> Floats:
+    stored = _array(path)
     if stored.ndim != 2 or stored.shape[0] != labels or stored.dtype.kind != "f":
         raise ModelRepositoryError(
             f"{path} holds {stored.dtype} {list(stored.shape)}, {LABELS} has {labels} interests: "

@@ -1,4 +1,4 @@
-"""Vectors of texts: each distinct text is encoded once and then remembered."""
+"""Vectors of texts: each distinct appearance is encoded once, by its text, and then remembered."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -9,6 +9,7 @@ from stream.model.failures import FailureKind, ModelCallError
 from stream.model.observer import ModelObserver, NoObserver
 from stream.model.port import Floats, ModelPort
 from stream.model.repository import ENCODER
+from stream.render import text_and_image
 
 #: Texts of one call: the encoder's max_batch_size on a CPU.
 CALL_TEXTS: Final = 16
@@ -141,7 +142,7 @@ class TextEncoder:
             call.add_done_callback(self._ended)
 
     async def _encode(self, taken: list[tuple[int, str]]) -> Floats:
-        return await self._model.encode([text for _, text in taken])
+        return await self._model.encode([text_and_image(appeared)[0] for _, appeared in taken])
 
     def _ended(self, call: asyncio.Task[Floats]) -> None:
         error = _closed() if call.cancelled() else call.exception()

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,6 +13,8 @@ from stream.lane import Lane, LaneParts
 from stream.lanes import Lanes
 from stream.metrics import Metrics
 from stream.model.failures import FailureKind
+from stream.model.images import ImageCatalogue
+from stream.model.item_vectors import ItemEncoder
 from stream.model.judgement import Bounds
 from stream.model.repository import HEAD, load_bundle
 from stream.model.vectors import VectorCache
@@ -19,7 +22,7 @@ from stream.rollout import Role, Rollout, goes_to_challenger
 from stream.setting_sections import ModelSettings, WindowSettings
 from stream.settings import Settings
 from tests.fakes_model import SteppedClock
-from tests.toy_repository import write_toy_repository
+from tests.toy_repository import add_projection, write_toy_repository
 
 USERS = [f"user-{number}".encode() for number in range(50)]
 CAMPAIGN = {
@@ -51,12 +54,18 @@ class Line:
     def _count(self) -> None:
         self.changes += 1
 
-    def lane(self, version: str, role: Role, window: WindowSettings | None = None) -> Lane:
+    def lane(
+        self,
+        version: str,
+        role: Role,
+        window: WindowSettings | None = None,
+        images: ImageCatalogue | None = None,
+    ) -> Lane:
         settings = Settings(
             model=ModelSettings(repository=self.repository, grpc_url="127.0.0.1:1"),
             window=window or WindowSettings(),
         )
-        parts = LaneParts(settings, self.clock, self.metrics, VectorCache(100), self.lanes.judged)
+        parts = LaneParts(settings, self.clock, self.metrics, VectorCache(100), self.lanes.judged, images)
         return Lane(load_bundle(self.repository, version), parts, role)
 
     def put(self, mode: str, share: float = 0.0) -> None:
@@ -189,3 +198,31 @@ async def test_every_change_is_told_and_begins_a_new_judgement(line: Line) -> No
 async def test_a_version_of_another_interest_level_is_refused(line: Line) -> None:
     with pytest.raises(ConfigurationError, match="INTEREST_LEVEL is 3, the model was trained with 2"):
         line.lane("1", "champion", WindowSettings(interest_level=3))
+
+
+def images(dimensions: int) -> ImageCatalogue:
+    return ImageCatalogue(["cup"], np.eye(1, dimensions, dtype=np.float16), "00")
+
+
+async def test_only_a_version_with_a_projection_and_a_catalogue_fuses_images(line: Line) -> None:
+    add_projection(line.repository / HEAD / "2", np.ones((8, 5)), weight=0.5)
+
+    assert isinstance(line.lane("2", "challenger", images=images(5)).encoder, ItemEncoder)
+    for plain in (line.lane("1", "champion", images=images(5)), line.lane("2", "challenger")):
+        assert not isinstance(plain.encoder, ItemEncoder)
+
+
+async def test_a_catalogue_of_another_size_is_refused(line: Line) -> None:
+    add_projection(line.repository / HEAD / "1", np.ones((8, 5)), weight=0.5)
+
+    with pytest.raises(ConfigurationError, match="has vectors of 4 numbers, version 1 takes 5"):
+        line.lane("1", "champion", images=images(4))
+
+
+async def test_images_are_counted_by_whether_the_catalogue_has_them(line: Line) -> None:
+    line.put("none")
+
+    line.lanes.champion.images_looked_up(3, 2)
+
+    assert line.sample("image_lookups_total", outcome="found") == 3
+    assert line.sample("image_lookups_total", outcome="unknown") == 2

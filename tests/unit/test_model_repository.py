@@ -15,7 +15,14 @@ from stream.ads.response import RESPONSE_FEATURES
 from stream.errors import ModelRepositoryError
 from stream.model.repository import ModelVersion, load_bundle
 from stream.render import category_hash
-from tests.toy_repository import ENCODER, HEAD, write_json, write_manifest, write_toy_repository
+from tests.toy_repository import (
+    ENCODER,
+    HEAD,
+    add_projection,
+    write_json,
+    write_manifest,
+    write_toy_repository,
+)
 
 
 @pytest.fixture
@@ -248,3 +255,46 @@ def test_a_pickled_array_is_refused(repository: Path) -> None:
     write_manifest(repository / HEAD / "1")
 
     assert "is no plain NumPy array" in reason(repository)
+
+
+def test_a_version_without_images_says_so(repository: Path) -> None:
+    assert load_bundle(repository).fusion is None
+
+
+def test_a_version_may_bring_a_projection_of_images(repository: Path) -> None:
+    add_projection(repository / HEAD / "1", np.full((8, 5), 0.25), weight=0.5)
+
+    fusion = load_bundle(repository).fusion
+
+    assert fusion is not None
+    assert (fusion.dimensions, fusion.weight) == (5, 0.5)
+    assert fusion.projection.dtype == np.float32
+    assert np.array_equal(fusion.projection, np.full((8, 5), 0.25))
+    assert not fusion.projection.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "projection", [np.ones((7, 5)), np.full((8, 5), np.nan), np.full((8, 5), 1e6), np.ones((8, 5, 1))]
+)
+def test_a_projection_of_another_form_is_refused(repository: Path, projection: NDArray[Any]) -> None:
+    with np.errstate(over="ignore"):
+        add_projection(repository / HEAD / "1", projection, weight=0.5)
+
+    assert "image_projection.npy holds float16" in reason(repository)
+    assert "it must be finite float16 [8, 5]" in reason(repository)
+
+
+def test_a_projection_that_is_missing_or_altered_is_refused(repository: Path) -> None:
+    add_projection(repository / HEAD / "1", np.ones((8, 5)), weight=0.5)
+    path = repository / HEAD / "1" / "image_projection.npy"
+
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert "it was altered or is incomplete" in reason(repository)
+    path.unlink()
+    assert "image_projection.npy, which its manifest lists, is not there" in reason(repository)
+
+
+def test_a_manifest_with_images_and_no_hash_of_the_projection_is_refused(repository: Path) -> None:
+    write_manifest(repository / HEAD / "1", images={"dimensions": 5, "weight": 0.5})
+
+    assert "lists no hash of image_projection.npy" in reason(repository)

@@ -8,11 +8,13 @@ from stream.render import (
     MAX_TEXT_CHARS,
     NOTHING,
     Rendered,
+    appearance,
     category_hash,
     normalise,
     render_event,
     render_item,
     render_names,
+    text_and_image,
     text_hash,
 )
 
@@ -51,6 +53,33 @@ def test_a_text_is_cut_before_it_is_hashed() -> None:
     rendered = render_item(made(item_name="x" * 512, item_brand="y" * 512), 2)
 
     assert (rendered.text, rendered.text_hash) == ("x" * MAX_TEXT_CHARS, text_hash("x" * MAX_TEXT_CHARS))
+
+
+def test_an_item_with_an_image_is_another_appearance_of_the_same_text() -> None:
+    plain, red, blue = (
+        render_item(made(item_name="Cup", item_category="Home", **image), 2)
+        for image in ({}, {"image_id": "cup-red"}, {"image_id": "cup-blue"})
+    )
+
+    assert (plain.text, plain.text_hash) == ("cup, home", text_hash("cup, home"))
+    assert [text_and_image(one.text) for one in (plain, red, blue)] == [
+        ("cup, home", ""),
+        ("cup, home", "cup-red"),
+        ("cup, home", "cup-blue"),
+    ]
+    assert len({plain.text_hash, red.text_hash, blue.text_hash}) == 3
+    assert plain.category_hash == red.category_hash == blue.category_hash
+
+
+def test_an_image_without_a_text_says_nothing() -> None:
+    assert render_item(made(image_id="cup-red"), 2) == Rendered("", NOTHING, NOTHING)
+
+
+def test_no_text_is_mistaken_for_one_with_an_image() -> None:
+    rendered = render_item(made(item_name="cup\x1fred"), 2)
+
+    assert text_and_image(rendered.text) == ("cup red", "")
+    assert text_and_image(appearance("cup", "a\x1fb")) == ("cup", "a\x1fb")
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,14 @@ def test_the_lines_of_an_order_become_one_purchase(tmp_path: Path) -> None:
     assert (bert.event_id, bert.currency, bert.source) == ("purchase:2", "EUR", "made-shop")
 
 
+def test_a_column_may_name_the_items_images(tmp_path: Path) -> None:
+    mapping = MAPPING.replace('item_id = "sku"', 'item_id = "sku"\nimage_id = "sku"')
+
+    imported(tmp_path, [row("1", "anna"), row("2", "anna", sku="")], mapping)
+
+    assert [event.items[0].image_id for event in events(tmp_path)] == ["s1", None]
+
+
 def test_a_time_without_an_offset_is_of_the_mappings_zone(tmp_path: Path) -> None:
     berlin = MAPPING.replace('zone = "UTC"', 'zone = "Europe/Berlin"')
 

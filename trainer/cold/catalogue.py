@@ -40,7 +40,7 @@ class Lines(NamedTuple):
 def read_lines(archive: Path, samples: Samples) -> Lines:
     """All purchase lines of an archive whose text the samples know."""
     user_rows = {user: row for row, user in enumerate(samples.households)}
-    text_rows = {text: row for row, text in enumerate(samples.texts)}
+    text_rows = {appeared: row for row, appeared in enumerate(samples.appearances)}
     products: dict[str, int] = {}
     nodes: dict[tuple[str | None, ...], int] = {}
     tree = np.full((len(samples.texts), 3), NOWHERE, dtype=np.int64)

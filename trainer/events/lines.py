@@ -81,6 +81,8 @@ class LineReader:
         # Without an id the name stands in: the model reads names, and ids only tell products apart.
         item.setdefault("item_id", item.get("item_name") or named[-1])
         item["item_id"] = item["item_id"][:256]
+        if image_id := _cell(row, columns.image_id):
+            item["image_id"] = image_id
         if (price := self._number(row, columns.price)) is not None:
             item["price"] = price
         if (quantity := self._number(row, columns.quantity)) is not None:

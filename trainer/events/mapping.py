@@ -41,6 +41,8 @@ class Columns(BaseModel):
     item_brand: str | None = None
     #: The most general first.
     item_categories: Annotated[tuple[str, ...], Field(max_length=5)] = ()
+    #: Of the item's image in the image catalogue.
+    image_id: str | None = None
     price: str | None = None
     quantity: str | None = None
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from stream.held_out import is_held_out
-from stream.render import text_hash
+from stream.render import text_and_image, text_hash
 from stream.window import DAY_MS
 from trainer.contract import DIMENSIONS
 from trainer.dates import seconds
@@ -63,7 +63,7 @@ def explain_scores(
         row_by_category=samples.labels.row_by_category,
         labels=len(samples.labels),
         now_ms=now_ms,
-        vectors={text_hash(text): vectors.texts[row] for row, text in enumerate(samples.texts)},
+        vectors={text_hash(appeared): vectors.texts[row] for row, appeared in enumerate(samples.appearances)},
         dimensions=DIMENSIONS,
     )
     refolder, advance = Refolder(samples.labels.level), progress("explain users", len(chosen))
@@ -101,7 +101,7 @@ def _example(
         "interest": samples.labels.names[one.interest],
         "behaviours": [
             {
-                "text": refolder.texts[window.texts[row]],
+                "text": text_and_image(refolder.texts[window.texts[row]])[0],
                 "days_ago": round((now_ms - window.occurred[row]) / DAY_MS, 1),
                 "occlusion": float(added[row]),
                 "left_out": float(one.left_out[row]),
