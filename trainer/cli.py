@@ -6,7 +6,6 @@
 import logging
 import os
 import sys
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,24 +17,23 @@ from rich.console import Console
 from stream.clock import SystemClock
 from stream.embedded.stub_environment import stub_python
 from stream.errors import FatalError
-from stream.model.repository import load_bundle
 from trainer.capacity import require_memory
 from trainer.card import card as model_card
 from trainer.card import parity_table
 from trainer.cold.cli import cold
+from trainer.engines_cli import half, openvino
 from trainer.errors import TrainerError
 from trainer.evaluate import markdown, put_table
 from trainer.events.cli import events
 from trainer.explain.cli import explain
 from trainer.gates import parse_forced
-from trainer.half import ENGINE_SCRIPT, HALF, HALF_TOLERANCE, engine_script, require_close, save_half
 from trainer.learning_curve import learning_curve
 from trainer.looks import LOOKS, count_look
 from trainer.model_config import SERVED_VERSIONS
 from trainer.plain.cli import app as plain
 from trainer.progress import Pace, Progress, shown
 from trainer.publish import Retention, read_manifest
-from trainer.published_parity import half_parity, onnx_file, published_parity
+from trainer.published_parity import published_parity
 from trainer.recipe import Recipe, parse_settings
 from trainer.release import publish_version
 from trainer.report.stage import ReportChoice, write_report
@@ -64,6 +62,8 @@ app.add_typer(plain, name="plain")
 app.add_typer(search, name="search")
 app.command("pretrain")(pretrain_command)
 app.command("contrast")(contrast_command)
+app.command()(half)
+app.command()(openvino)
 app.command()(drift)
 app.command()(update)
 _CONSOLE = Console(stderr=True)
@@ -217,24 +217,6 @@ def parity(
     found = published_parity(repository, stub)
     tell(found, json)
     _say_parity(found)
-
-
-@app.command()
-def half(
-    out: Annotated[
-        Path, typer.Argument(help="Directory for the fp16 encoder and the TensorRT build script.")
-    ],
-    repository: Annotated[Path, typer.Option(help="The model repository.")] = _OUT,
-    json: _Json = None,
-) -> None:
-    """Write the newest encoder with fp16 computations, for a GPU, and hold it against fp32 on this CPU."""
-    out.mkdir(parents=True, exist_ok=True)
-    bundle = load_bundle(repository)
-    save_half(onnx_file(repository, bundle.encoder), out / HALF)
-    gap = half_parity(repository, out / HALF)
-    tell({"version": bundle.encoder.version, "fp32_fp16": asdict(gap), "tolerance": HALF_TOLERANCE}, json)
-    require_close(gap)
-    (out / ENGINE_SCRIPT).write_text(engine_script(), encoding="utf-8")
 
 
 @app.command()

@@ -1,6 +1,6 @@
-"""The config.pbtxt files of the model repository, for the embedded CPU server and for a GPU container.
+"""The config.pbtxt files of the model repository, for the embedded CPU server, a GPU container, and OpenVINO's backend.
 
-Both serve the same wire contract from the same model.onnx. Each file is written by hand here, as its reader will see
+All serve the same wire contract, the first two from the same model.onnx. Each file is written by hand here, as its reader will see
 it, and checked against Triton's own protobuf by a test and at publishing.
 """
 
@@ -78,6 +78,26 @@ ${common}optimization {
 }
 $warmup""")
 
+_ENCODER_OPENVINO: Final = Template("""\
+# Text to vector by Triton's OpenVINO backend: tritonserver --model-config-name=openvino. Written from its documentation
+# and source, not run. Each version needs model.xml and model.bin (interestflow-trainer openvino).
+# max_batch_size 0: with another the backend pads every request to that many rows. Workers send up to $batch at once.
+name: "behaviour_encoder"
+backend: "openvino"
+default_model_filename: "model.xml"
+max_batch_size: 0
+input [
+  { name: "INPUT_IDS" data_type: TYPE_INT32 dims: [ -1, -1 ] },
+  { name: "ATTENTION_MASK" data_type: TYPE_INT32 dims: [ -1, -1 ] }
+]
+output [ { name: "VECTOR" data_type: TYPE_FP32 dims: [ -1, $dimensions ] } ]
+instance_group [ { kind: KIND_CPU count: 1 } ]
+version_policy: { latest { num_versions: $versions } }
+parameters { key: "INFERENCE_NUM_THREADS" value { string_value: "1" } }
+parameters { key: "NUM_STREAMS" value { string_value: "1" } }
+parameters { key: "PERFORMANCE_HINT" value { string_value: "LATENCY" } }
+$warmup""")
+
 _HEAD_CPU: Final = Template("""\
 # A user's raw features to calibrated interest scores, purchase intent and user vector, on a CPU.
 # fp32 everywhere: it is small, and its counts need the digits.
@@ -137,6 +157,21 @@ def encoder_configs(vocabulary: int) -> dict[str, str]:
         "config.pbtxt": text(_ENCODER_CPU, ENCODER_CPU_BATCH, _CPU),
         "configs/gpu.pbtxt": text(_ENCODER_GPU, _ENCODER_GPU_BATCH, _GPU),
     }
+
+
+def openvino_config() -> str:
+    """The config of ``behaviour_encoder`` for Triton's OpenVINO backend, in place of ``config.pbtxt``."""
+    warmup = "".join(
+        _warmup(
+            f"tokens_{length}",
+            1,  # what Triton asks of models that don't batch; the rows are in the shape
+            [(name, "TYPE_INT32", [ENCODER_CPU_BATCH, length]) for name in ("INPUT_IDS", "ATTENTION_MASK")],
+        )
+        for length in BUCKETS
+    )
+    return _ENCODER_OPENVINO.substitute(
+        batch=ENCODER_CPU_BATCH, dimensions=DIMENSIONS, versions=SERVED_VERSIONS, warmup=warmup
+    )
 
 
 def head_configs(labels: int, history: int, user: int, windows: int) -> dict[str, str]:
