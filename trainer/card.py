@@ -39,6 +39,9 @@ def _identity(manifest: Section) -> Iterator[str]:
     yield f"| interests | {labels} (label set `{manifest['label_set_hash'][:12]}`) |"
     yield f"| encoder version | `{manifest['encoder_version']}` |"
     yield f"| text | up to {manifest['max_tokens']} tokens |"
+    if "images" in manifest:
+        images = manifest["images"]
+        yield f"| images | of {images['dimensions']} numbers, weight {images['weight']:g} against the text |"
     yield f"| trained on | {source.get('name', 'not recorded')} |"
     if "sha256" in source:
         yield f"| SHA-256 of the samples | `{source['sha256'][:12]}` |"

@@ -37,7 +37,7 @@ from trainer.published_parity import published_parity
 from trainer.recipe import Recipe, parse_settings
 from trainer.release import publish_version
 from trainer.report.stage import ReportChoice, write_report
-from trainer.samples_command import WORK, ArchiveOption, WorkOption, make_samples, samples
+from trainer.samples_command import WORK, ArchiveOption, ImagesOption, WorkOption, make_samples, samples
 from trainer.search.cli import app as search
 from trainer.stages import Evaluation, ad_response, coupon_response, evaluation_protocol
 from trainer.stages import evaluate as evaluate_stage
@@ -241,13 +241,14 @@ def make(
     out: _Out = _OUT,
     stub: _Stub = _STUB,
     changed: _Set = None,
+    images: ImagesOption = None,
     json: _Json = None,
 ) -> None:
     """Every stage, from the data to the published version; about 15 minutes on one core."""
     workspace, settings = Workspace(work), parse_settings(changed or [])
     recipe = Recipe().with_settings(settings)
     began = _CLOCK.monotonic_seconds()
-    make_samples(workspace, archive)
+    make_samples(workspace, archive, images=images)
     with shown(_CONSOLE) as progress:
         figures: dict[str, Any] = {"train": _train(workspace, recipe, progress, settings)}
     figures["export"] = _export(workspace, recipe)

@@ -27,6 +27,8 @@ class EncoderRecipe:
     #: Sharpness of the encoder's and of the teacher's similarities.
     temperature: float = 0.07
     teacher_temperature: float = 0.1
+    #: Of an item's image against its text, if the samples have images; 0: texts alone.
+    image_weight: float = 0.5
     seed: int = 0
 
 

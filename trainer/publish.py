@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.features import HISTORY_FEATURES, USER_FEATURES, WINDOW_HALF_LIVES_DAYS
-from stream.model.repository import versions
+from stream.fusing import Fusion
+from stream.model.repository import IMAGE_PROJECTION, versions
 from trainer.card import CARD, card
 from trainer.contract import BUCKETS, DIMENSIONS, ENCODER, HEAD, MAX_TOKENS
 from trainer.draft import Draft
@@ -48,6 +49,8 @@ class Version:
     ad_response: Mapping[str, Any]
     #: For the next version's training, by name beside the head (``trainer.handover``).
     handover: Mapping[str, Path] = field(default_factory=dict)
+    #: How its item vectors take images; None: it was trained on texts alone.
+    fusion: Fusion | None = None
 
 
 class Published(NamedTuple):
@@ -149,13 +152,20 @@ def _write(draft: Draft, number: int, version: Version) -> dict[str, Mapping[str
     for name, path in version.handover.items():
         shutil.copyfile(path, head / name)
     np.save(head / "interest_vectors.npy", version.interest_vectors.astype(np.float16))
+    images = {} if version.fusion is None else _write_fusion(head, version.fusion)
     of_encoder = {**shared, **_encoder_tensors()}
-    of_head = {**shared, **_head_tensors(len(labels)), "ad_response": version.ad_response}
+    of_head = {**shared, **_head_tensors(len(labels)), "ad_response": version.ad_response, **images}
     (head / CARD).write_text(card(of_head), encoding="utf-8")
     counts = len(labels), len(HISTORY_FEATURES), len(USER_FEATURES), len(WINDOW_HALF_LIVES_DAYS)
     _finish(draft, encoder, of_encoder, encoder_configs(version.vocabulary))
     _finish(draft, head, of_head, head_configs(*counts))
     return {ENCODER: of_encoder, HEAD: of_head}
+
+
+def _write_fusion(head: Path, fusion: Fusion) -> dict[str, Any]:
+    """Write the projection, in the half precision to which it was rounded; the manifest's section."""
+    np.save(head / IMAGE_PROJECTION, fusion.projection.astype(np.float16))
+    return {"images": {"dimensions": fusion.dimensions, "weight": fusion.weight}}
 
 
 def _finish(draft: Draft, version: Path, manifest: Mapping[str, Any], configs: Mapping[str, str]) -> None:

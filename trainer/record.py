@@ -12,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from stream.archive.description import Description, InterestChoice, read_description
+from stream.model.images import ImageCatalogue
 from trainer.calendar import Calendar, calendar_of
 from trainer.dates import seconds
 from trainer.errors import TrainerError
 from trainer.events.reading import stored_records, totals, user_ids
+from trainer.images import keep_images
 from trainer.label_choice import choose_labels
 from trainer.mailings import Mailings
 from trainer.recorder import Recorder
@@ -24,6 +26,7 @@ from trainer.samples import (
     Samples,
     cutoff_path,
     drawn_users,
+    images_path,
     mailing_path,
     purchases_path,
     write_description,
@@ -64,16 +67,22 @@ def plan_samples(archive: Path, choice: InterestChoice | None = None, most_users
     return Plan(archive, described, calendar, Recorder(labels, users, calendar.end_seconds * 1000), users)
 
 
-def write_samples(plan: Plan, directory: Path, advance: Callable[[int], None] = lambda _: None) -> Samples:
+def write_samples(
+    plan: Plan,
+    directory: Path,
+    advance: Callable[[int], None] = lambda _: None,
+    images: ImageCatalogue | None = None,
+) -> Samples:
     """Fold all records and write the samples.
 
     Args:
         plan: From :func:`plan_samples`; its recorder is used up.
         directory: Gets the files; of the Complete Journey some 0.3 GB.
         advance: Told how many records more were folded.
+        images: Vectors of the images that events name; those that they do name are kept with the samples.
 
     Raises:
-        TrainerError: If an interest has no buyer to learn from.
+        TrainerError: If an interest has no buyer to learn from, or no image that events name is in the catalogue.
     """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "samples.json").unlink(missing_ok=True)
@@ -93,12 +102,14 @@ def write_samples(plan: Plan, directory: Path, advance: Callable[[int], None] = 
     for mailing in mailings.finished():
         fields = {**mailing.snapshot._asdict(), **mailing._asdict(), "crids": np.array(mailing.crids)}
         np.savez(mailing_path(directory, mailing.cid), **{k: v for k, v in fields.items() if k != "snapshot"})
+    appearances = list(recorder.text_rows)
+    keep_images(appearances, images, images_path(directory))
     described = {
         "categories": recorder.labels.names,
         "taxonomy": recorder.labels.taxonomy,
         "interest_level": recorder.labels.level,
         "households": plan.users,
-        "texts": list(recorder.text_rows),
+        "texts": appearances,
         "campaigns": plan.described.campaigns,
         "mailed": sorted(mailings.snapshots, key=lambda cid: (len(cid), cid)),
         "calendar": calendar.document(),

@@ -11,6 +11,7 @@ from trainer.encoder import base_directory, load_tokenizer
 from trainer.errors import TrainerError
 from trainer.gates import judge, require
 from trainer.handover import handover_files
+from trainer.images import kept_fusion
 from trainer.parity import (
     Disagreement,
     OnnxModel,
@@ -72,6 +73,7 @@ def publish_version(
         record=record,
         ad_response=work.json("ads"),
         handover=handover_files(work),
+        fusion=kept_fusion(work.directory),
     )
     with TemporaryDirectory(dir=work.directory) as trial:
         publish(Path(trial) / "models", version)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.held_out import is_held_out
+from stream.model.images import ImageCatalogue, read_images
 from stream.render import text_and_image
 from trainer.calendar import Calendar
 from trainer.contract import INTENT_DAYS
@@ -119,6 +120,11 @@ class Samples:
         """N, L."""
         return len(self.households), len(self.labels)
 
+    def images(self) -> ImageCatalogue | None:
+        """The images that the events name, as far as the catalogue had them; None if the samples were made without one."""
+        path = images_path(self.directory)
+        return read_images(path) if path.exists() else None
+
     def purchases(self, received_before: int | None = None) -> Purchases:
         """All purchases up to the end of the test labels, or those that were known at a second (UTC epoch)."""
         with np.load(purchases_path(self.directory)) as arrays:
@@ -204,6 +210,11 @@ def cutoff_path(directory: Path, day: date) -> Path:
 def mailing_path(directory: Path, cid: str) -> Path:
     """Where a campaign's mailing lies."""
     return directory / f"mailing-{cid}.npz"
+
+
+def images_path(directory: Path) -> Path:
+    """Where the vectors of images lie, if there are any."""
+    return directory / "images.npz"
 
 
 def drawn_users(users: list[str], most: int | None) -> list[str]:

@@ -8,9 +8,11 @@ import typer
 from rich.console import Console
 
 from stream.archive.description import InterestChoice, is_finished, read_description
+from stream.model.images import read_images
 from stream.model.repository import load_bundle
 from trainer.capacity import training_bytes
 from trainer.events.journey import JOURNEY_EVENTS, archive_journey
+from trainer.images import image_counts
 from trainer.progress import Progress, shown
 from trainer.record import plan_samples, write_samples
 from trainer.sample_check import CheckSize, check_samples
@@ -47,6 +49,13 @@ _InterestsOf = Annotated[
         help="The interests of the newest version in that model repository: an update needs the same."
     ),
 ]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        help="Image catalogue (.npz): train with the images that events name (docs/item-images.md).",
+    ),
+]
 _Json = Annotated[Path | None, typer.Option("--json", help="Write the figures there.")]
 WORK: Final = Path("data/trainer")
 
@@ -60,6 +69,7 @@ def samples_command(  # noqa: PLR0913, PLR0917 - each is an option of the comman
     min_buyers: _MinBuyers = None,
     users: _MostUsers = None,
     interests_of: _InterestsOf = None,
+    images: ImagesOption = None,
     json: _Json = None,
 ) -> None:
     """Fold the events of an archive and write what was known of each user at each cutoff."""
@@ -67,7 +77,7 @@ def samples_command(  # noqa: PLR0913, PLR0917 - each is an option of the comman
         said = _said(interest_level, min_buyers)
         if interests_of is not None:
             said |= interests_of_version(interests_of)
-        tell(make_samples(Workspace(work), archive, said, users), json)
+        tell(make_samples(Workspace(work), archive, said, users, images), json)
 
 
 @samples.command("check")
@@ -97,6 +107,7 @@ def make_samples(
     archive: Path | None = None,
     said: Mapping[str, Any] = _NOTHING_SAID,
     most_users: int | None = None,
+    images: Path | None = None,
 ) -> dict[str, Any]:
     """The stage; figures.
 
@@ -105,17 +116,20 @@ def make_samples(
         archive: None for the Complete Journey.
         said: What the command line says of interests.
         most_users: None for all.
+        images: An image catalogue.
     """
+    catalogue = None if images is None else read_images(images)
     with shown(_CONSOLE) as progress:
         archive = _archive(work, archive, progress)
         bar = progress("fold events", read_description(archive).events)
         plan = plan_samples(archive, _choice(archive, said), most_users)
-        made = write_samples(plan, work.samples_directory, bar)
+        made = write_samples(plan, work.samples_directory, bar, catalogue)
     return {
         "households": len(made.households),
         "held_out": int(made.held_out.sum()),
         "interests": len(made.labels),
         "texts": len(made.texts),
+        **({} if catalogue is None else {"images": image_counts(made)}),
         "purchase_lines": plan.recorder.line_counts()._asdict(),
         "training_gb": round(training_bytes(made) / 1e9, 1),
         "calendar": made.calendar.document(),

@@ -22,6 +22,7 @@ from trainer.evaluate import (
 )
 from trainer.export import export_encoder, export_head
 from trainer.fit_head import HeadRecipe
+from trainer.images import fused_texts
 from trainer.parity import (
     OnnxModel,
     compare,
@@ -148,7 +149,7 @@ def evaluate(
 
 
 def head_and_vectors(work: Workspace, repository: Path | None) -> tuple[OnnxModel, TextVectors]:
-    """The exported head of the run, or of a repository's newest version, and its encoder's vectors of the samples' texts."""
+    """The exported head of the run, or of a repository's newest version, and its vectors of the samples' texts and images."""
     encoder, head = _models(work, repository)
     if repository is None:
         return head, work.vectors()
@@ -156,7 +157,7 @@ def head_and_vectors(work: Workspace, repository: Path | None) -> tuple[OnnxMode
     texts, names = (
         encode_texts(encoder, tokenizer, given) for given in (samples.texts, samples.labels.names)
     )
-    return head, TextVectors(texts, names)
+    return head, TextVectors(fused_texts(texts, samples, load_bundle(repository).fusion), names)
 
 
 def evaluation_protocol(samples: Samples) -> dict[str, Any]:

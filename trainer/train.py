@@ -24,6 +24,7 @@ from trainer.fit_head import (
 from trainer.handover import save_handover
 from trainer.head import InterestHead
 from trainer.head_inputs import level_of
+from trainer.images import fit_fusion, fused_texts, kept_fusion
 from trainer.pooling import Asked, measure
 from trainer.progress import Progress
 from trainer.rows import Split, SplitReader, TextVectors
@@ -38,7 +39,7 @@ _UNTRACKED: Final = Untracked()
 def train_encoder(
     work: Workspace, recipe: EncoderRecipe, progress: Progress, tracking: Tracking = _UNTRACKED
 ) -> dict[str, Any]:
-    """Fine-tune, round and save the encoder and the vectors of all texts; figures."""
+    """Fine-tune, round and save the encoder and the vectors of all texts, fused with images if there are any; figures."""
     samples = work.samples()
     lesson = make_lesson(samples, recipe.seed)
     base = base_directory()
@@ -53,7 +54,9 @@ def train_encoder(
     count = len(samples.texts)
     # Names as they are stored, so that the head is trained with what the worker reads.
     names = rounded[count:].astype(np.float16).astype(np.float32)
-    work.save_vectors(TextVectors(rounded[:count], names))
+    images = fit_fusion(samples, rounded[:count], recipe.image_weight, work.directory)
+    texts = fused_texts(rounded[:count], samples, kept_fusion(work.directory))
+    work.save_vectors(TextVectors(texts, names))
     cosines = (exact * rounded).sum(axis=1)
     return {
         "loss": loss,
@@ -64,6 +67,7 @@ def train_encoder(
         "agreement_unseen_int8": agreement(lesson, rounded, lesson.unseen),
         "int8_drift_min_cosine": float(cosines.min()),
         "int8_drift_mean_cosine": float(cosines.mean()),
+        **({"images": images} if images else {}),
     }
 
 

@@ -21,6 +21,7 @@ from trainer.export import export_head, round_to_half
 from trainer.fit_head import HeadRecipe, fit_intent, fit_network, fit_user_vector, steps
 from trainer.handover import WEIGHTS, load_weights, save_handover
 from trainer.head import InterestHead
+from trainer.images import fused_texts, keep_fusion
 from trainer.parity import compare, onnx_encoder, onnx_head, require_parity, torch_head_outputs
 from trainer.probe import make_probe, worst
 from trainer.progress import Progress
@@ -123,12 +124,13 @@ def require_same_interests(samples: Samples, manifest: Mapping[str, Any], reposi
 
 
 def _keep_encoder(work: Workspace, samples: Samples, repository: Path) -> None:
-    """Take the newest version's encoder into the run, with the vectors of all texts."""
+    """Take the newest version's encoder into the run, and how it takes images, with the vectors of all texts."""
     bundle = load_bundle(repository)
     work.directory.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(onnx_file(repository, bundle.encoder), work.encoder_onnx)
     encoder, tokenizer = onnx_encoder(work.encoder_onnx), load_tokenizer(base_directory())
-    texts = encode_texts(encoder, tokenizer, samples.texts)
+    texts = fused_texts(encode_texts(encoder, tokenizer, samples.texts), samples, bundle.fusion)
+    keep_fusion(work.directory, bundle.fusion)
     # As the repository has them, which the worker reads.
     names = np.array(bundle.interest_vectors, dtype=np.float32)
     work.save_vectors(TextVectors(texts, names))

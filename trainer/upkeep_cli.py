@@ -19,6 +19,7 @@ from trainer.evaluate import ask_head, questions
 from trainer.fit_head import HeadRecipe
 from trainer.gates import parse_forced
 from trainer.head_inputs import read_inputs
+from trainer.images import fused_texts
 from trainer.looks import LOOKS, count_look
 from trainer.model_config import SERVED_VERSIONS
 from trainer.parity import onnx_encoder, onnx_head
@@ -172,7 +173,7 @@ def _calibration(
     """What the published version says of the users to learn from, held against what they bought then."""
     bar = progress("encode texts", len(samples.texts))
     encoder, tokenizer = onnx_encoder(onnx_file(repository, bundle.encoder)), load_tokenizer(base_directory())
-    vectors = encode_texts(encoder, tokenizer, samples.texts, bar)
+    vectors = fused_texts(encode_texts(encoder, tokenizer, samples.texts, bar), samples, bundle.fusion)
     inputs = read_inputs(samples, samples.purchases(), day, vectors, held_out=False)
     scores = ask_head(onnx_head(onnx_file(repository, bundle.head)), inputs).scores
     question = questions(inputs)["all"]

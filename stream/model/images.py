@@ -1,14 +1,14 @@
 """The image catalogue: a file of image vectors by image id, made by whatever encoder the deployment has for images.
 
 A NumPy archive (``.npz``) with two arrays: ``image_ids`` [n], text, and ``vectors`` [n, I], float16 or wider. Any length
-does: only directions count. Memory: 2 I bytes an image, and about 150 for its id.
+does: only directions count, and they are kept in half precision. Memory: 2 I bytes an image, and about 150 for its id.
 """
 
 import hashlib
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,11 @@ _WRITE_IT: Final = "write it with numpy.savez(FILE, image_ids=…, vectors=…),
 
 
 class ImageCatalogue:
-    """Unit vectors by image id; immutable.
+    """Vectors by image id; immutable.
 
     Args:
         image_ids: Different ones, [n].
-        vectors: Unit rows in half precision, [n, I].
+        vectors: Finite rows of any length but 0, [n, I].
         sha256: Of the file.
     """
 
@@ -48,10 +48,13 @@ class ImageCatalogue:
     def get(self, image_id: str) -> Floats | None:
         """The unit vector [I] of an image, or None if it is not in the catalogue."""
         row = self._rows.get(image_id)
-        return None if row is None else self._vectors[row].astype(np.float32)
+        if row is None:
+            return None
+        vector = self._vectors[row].astype(np.float32)
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
     def write_part(self, image_ids: Iterable[str], path: Path) -> int:
-        """Write a catalogue of those of these images that this one has; how many these are."""
+        """Write a catalogue of those of these images that this one has, equal to the last bit; how many these are."""
         kept = sorted({image_id for image_id in image_ids if image_id in self._rows})
         rows = [self._rows[image_id] for image_id in kept]
         np.savez(path, image_ids=np.array(kept, dtype=np.str_), vectors=self._vectors[rows])
@@ -68,7 +71,7 @@ def read_images(path: Path) -> ImageCatalogue:
     image_ids, vectors = _arrays(path)
     _require_ids(image_ids, path)
     with np.errstate(over="ignore", invalid="ignore"):  # is refused below
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        lengths = np.linalg.norm(vectors.astype(np.float32), axis=1, keepdims=True)
     bad = ~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0.0)
     if bad.any():
         row = int(np.argmax(bad))
@@ -77,12 +80,14 @@ def read_images(path: Path) -> ImageCatalogue:
             f"{int(bad.sum())} of the {len(image_ids)} vectors of the image catalogue {path} say nothing; that of "
             f"{image_ids[row]!r} {said}: leave such images out"
         )
+    # Numbers that half precision can't hold are of a wider file, and may be scaled; others stay, so that a part is equal.
+    kept = vectors if vectors.dtype == np.float16 else (vectors / lengths).astype(np.float16)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return ImageCatalogue(image_ids, (vectors / lengths).astype(np.float16), sha256)
+    return ImageCatalogue(image_ids, kept, sha256)
 
 
-def _arrays(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+def _arrays(path: Path) -> tuple[list[str], NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             image_ids, vectors = arrays[_IDS], arrays[_VECTORS]
@@ -111,8 +116,7 @@ def _arrays(path: Path) -> tuple[list[str], NDArray[np.float32]]:
         )
     if not len(image_ids):
         raise ConfigurationError(f"the image catalogue {path} has no image: {_WRITE_IT}")
-    with np.errstate(over="ignore"):  # is infinite then, and refused as such
-        return image_ids.tolist(), vectors.astype(np.float32)
+    return image_ids.tolist(), vectors
 
 
 def _require_ids(image_ids: Sequence[str], path: Path) -> None:

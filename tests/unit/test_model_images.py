@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from stream.errors import ConfigurationError
 from stream.model.images import read_images
@@ -44,6 +45,19 @@ def test_other_vectors_are_another_catalogue(tmp_path: Path) -> None:
     one, other = written(tmp_path / "one.npz"), written(tmp_path / "other.npz", vectors=-VECTORS)
 
     assert read_images(one).sha256 != read_images(other).sha256
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_a_part_of_a_part_is_equal_to_the_last_bit(tmp_path: Path, kind: type) -> None:
+    drawn: NDArray[Any] = np.random.default_rng(1).normal(size=(50, 64)).astype(kind)
+    ids = [f"image {row}" for row in range(50)]
+    images = read_images(written(tmp_path / "images.npz", ids, drawn))
+
+    images.write_part(ids, tmp_path / "part.npz")
+    read_images(tmp_path / "part.npz").write_part(ids, tmp_path / "again.npz")
+
+    again = read_images(tmp_path / "again.npz")
+    assert all(np.array_equal(images.get(one), again.get(one)) for one in ids)  # type: ignore[arg-type]
 
 
 def test_a_part_keeps_the_images_that_are_named_and_there(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import trainer.publish
+from stream.fusing import Fusion
 from stream.model.repository import load_bundle, newest_version, versions
 from trainer.errors import ExportError
 from trainer.interests import LabelSet
@@ -300,3 +301,19 @@ def test_the_shipped_version_is_small_and_fits_this_release() -> None:
         if path.is_file()
     )
     assert size <= 25_000_000
+
+
+def test_a_version_with_images_is_read_as_it_was_written(tmp_path: Path, version: Version) -> None:
+    drawn = np.random.default_rng(1).normal(size=(384, 5))
+    fusion = Fusion(drawn.astype(np.float16).astype(np.float32), 0.75)
+
+    publish(tmp_path / "models", replace(version, fusion=fusion))
+    publish(tmp_path / "models", version)
+
+    found = load_bundle(tmp_path / "models", "1").fusion
+    assert found is not None
+    assert np.array_equal(found.projection, fusion.projection)
+    assert found.weight == 0.75
+    card = (tmp_path / "models" / "interest_head" / "1" / "model_card.md").read_text()
+    assert "| images | of 5 numbers, weight 0.75 against the text |" in card
+    assert load_bundle(tmp_path / "models", "2").fusion is None

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from stream.model.repository import load_bundle
 from trainer.contract import ENCODER, ENCODER_INPUTS, HEAD
 from trainer.encoder import base_directory, load_tokenizer, tokenize
 from trainer.errors import TrainerError
 from trainer.evaluate import ask_head
 from trainer.head_inputs import read_inputs
+from trainer.images import fused_texts
 from trainer.parity import OnnxModel, onnx_encoder, onnx_head
 from trainer.samples import Samples
 
@@ -83,7 +85,7 @@ def head_user_vectors(samples: Samples, repository: Path, day: date) -> UserVect
     require_cutoff(samples, day)
     version = newest(repository, HEAD)
     head = onnx_head(version / "model.onnx")
-    texts = published_vectors(samples.texts, repository)
+    texts = fused_texts(published_vectors(samples.texts, repository), samples, load_bundle(repository).fusion)
     inputs = read_inputs(samples, samples.purchases(), day, texts, held_out=False)
     users = np.array(samples.households)[inputs.households]
     return UserVectors(users, ask_head(head, inputs).user_vectors, f"{HEAD} {version.name}", day)
