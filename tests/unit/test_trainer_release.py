@@ -10,9 +10,11 @@ import pytest
 pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 import trainer.release
+from stream.fusing import Fusion
 from stream.model.repository import load_bundle
 from trainer.calendar import calendar_of
 from trainer.errors import GateError, TrainerError
+from trainer.images import keep_fusion
 from trainer.interests import LabelSet
 from trainer.publish import read_manifest
 from trainer.recipe import Recipe
@@ -102,3 +104,16 @@ def test_the_recipe_overrides_only_gates_that_there_are(work: Workspace, tmp_pat
     told = publish_version(work, tmp_path / "models", Path("python"), Recipe(), Recipe().shortfalls)
 
     assert told["gates"]["forced"] == {}
+
+
+def test_a_run_with_images_is_published_with_how_it_takes_them(work: Workspace, tmp_path: Path) -> None:
+    projection = np.eye(384, 3, dtype=np.float32)
+    keep_fusion(work.directory, Fusion(projection, 0.25))
+
+    publish_version(work, tmp_path / "models", Path("python"), Recipe(), {})
+
+    fusion = load_bundle(tmp_path / "models").fusion
+    assert fusion is not None
+    assert np.array_equal(fusion.projection, projection)
+    assert fusion.weight == 0.25
+    assert read_manifest(tmp_path / "models")["images"] == {"dimensions": 3, "weight": 0.25}
