@@ -122,7 +122,7 @@ def write_manifest(version: Path, **changes: Any) -> None:
         "window_half_lives_days": WINDOW_HALF_LIVES_DAYS,
         "max_tokens": 64,
         "buckets": [16, 32, 64],
-        "ad_response": ResponseModel([1.0, 0.5, 0.2, -0.2, 0.1, 0.0], -3.0).manifest_section(),
+        "ad_response": ResponseModel([1.0, 0.5, 0.2, 0.1, 0.0], -3.0).manifest_section(),
         "recipe": {"seed": 7},
     }
     write_json(version / "manifest.json", manifest | changes)

@@ -31,13 +31,13 @@ _RIDGE: Final = 1.0
 #: One response in a hundred at even odds of interest, of the order of what advertisers see.
 _ASSUMED_BIAS: Final = -4.6
 #: Signs of interest: their weights are not let below zero.
-_NEVER_AGAINST: Final = ("interest_logit", "similarity", "log_clicks")
+_NEVER_AGAINST: Final = ("interest_logit", "similarity", "log_response_rate")
 
 
 class ResponseRows(NamedTuple):
     """One row per coupon sent to a household."""
 
-    features: NDArray[np.float32]  # [n, 6]
+    features: NDArray[np.float32]  # [n, 5]
     redeemed: NDArray[np.bool_]  # [n]
     household: NDArray[np.int64]  # [n]
     is_test: NDArray[np.bool_]  # [n]

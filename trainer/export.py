@@ -132,8 +132,22 @@ def _save(model: onnx.ModelProto, path: Path) -> None:
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
+    _store_once(model.graph)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+
+
+def _store_once(graph: onnx.GraphProto) -> None:
+    """Keep one of large tensors that are alike: the exporter writes a table anew for each of its uses."""
+    kept: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    renamed: dict[str, str] = {}
+    for tensor in [tensor for tensor in graph.initializer if np.prod(tensor.dims) >= _LARGE]:
+        content = (tensor.data_type, tuple(tensor.dims), numpy_helper.to_array(tensor).tobytes())
+        if kept.setdefault(content, tensor.name) != tensor.name:
+            renamed[tensor.name] = kept[content]
+            graph.initializer.remove(tensor)
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
 
 
 def _large_initializers(model: onnx.ModelProto) -> list[onnx.TensorProto]:

@@ -16,14 +16,13 @@ from trainer.workspace import Workspace
 #: Beside the head's model.onnx: what is learnt by gradient, and the scaling that it is used with.
 WEIGHTS: Final = "weights.safetensors"
 _SCALING: Final = ("mean", "scale", "user_mean", "user_scale")
+#: Purchase intent is learnt anew by every update, within seconds.
+_LEARNT_ANEW: Final = "intent."
 
 
 def save_weights(head: InterestHead, path: Path) -> None:
     """Write what an update starts from; large tensors in half precision, to which they were rounded."""
-    learnt = {name: tensor.detach() for name, tensor in head.named_parameters()}
-    kept = {**learnt, **{name: getattr(head, name) for name in _SCALING}}
-    small = {name: _smallest(tensor) for name, tensor in kept.items()}
-    save_file(small, path)
+    save_file({name: _smallest(tensor.detach()) for name, tensor in _handed_over(head).items()}, path)
 
 
 def load_weights(head: InterestHead, path: Path) -> None:
@@ -37,9 +36,8 @@ def load_weights(head: InterestHead, path: Path) -> None:
             f"{path} is missing: the version was published by an earlier release; train a new one with `make model`"
         )
     with torch.no_grad():
-        own = {**dict(head.named_parameters()), **{name: getattr(head, name) for name in _SCALING}}
         given = load_file(path)
-        for name, tensor in own.items():
+        for name, tensor in _handed_over(head).items():
             if name not in given or given[name].shape != tensor.shape:
                 there = list(given[name].shape) if name in given else "missing"
                 raise TrainerError(
@@ -58,6 +56,11 @@ def save_handover(work: Workspace, samples: Samples, head: InterestHead) -> None
 def handover_files(work: Workspace) -> dict[str, Path]:
     """The files of :func:`save_handover` by the name that they are published under."""
     return {name: work.directory / name for name in (WEIGHTS, REFERENCE) if (work.directory / name).exists()}
+
+
+def _handed_over(head: InterestHead) -> dict[str, Tensor]:
+    learnt = {name: tensor for name, tensor in head.named_parameters() if not name.startswith(_LEARNT_ANEW)}
+    return {**learnt, **{name: getattr(head, name) for name in _SCALING}}
 
 
 def _smallest(tensor: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ from trainer.user_level import USER_LEVEL, user_level
 
 #: Standardised features are cut here: an outlier in a new shop must not run away.
 _CLIP: Final = 6.0
-_INTENT_HIDDEN: Final = 64
+_INTENT_HIDDEN: Final = 32
+#: Hidden layers whose mean is taken: one by itself depends on where it began.
+_INTENT_OPINIONS: Final = 8
 _INTENT_DROPOUT: Final = 0.5
 
 
@@ -55,25 +57,30 @@ class InterestNetwork(nn.Module):
 
 
 class IntentNetwork(nn.Module):
-    """Purchase intent of user-level features: the mean of a line and of a small hidden layer, each taught by itself."""
+    """Purchase intent of user-level features: half a line, half the mean of small hidden layers, each taught by itself."""
 
     def __init__(self) -> None:
         super().__init__()
         self.line = nn.Linear(USER_LEVEL, len(INTENT_DAYS))
-        self.hidden = nn.Sequential(
-            nn.Linear(USER_LEVEL, _INTENT_HIDDEN),
-            nn.SiLU(),
-            nn.Dropout(_INTENT_DROPOUT),
-            nn.Linear(_INTENT_HIDDEN, len(INTENT_DAYS)),
-        )
+        self.hidden = nn.ModuleList(_hidden_intent() for _ in range(_INTENT_OPINIONS))
 
     def opinions(self, standard: Tensor) -> Tensor:
-        """What the line and the hidden layer say of standardised features [B, ``USER_LEVEL``], logits [B, 2, 3]."""
-        return torch.stack([self.line(standard), self.hidden(standard)], dim=1)
+        """What the line and then each hidden layer says of features [B, ``USER_LEVEL``], logits [B, opinions, 3]."""
+        return torch.stack([self.line(standard), *(layer(standard) for layer in self.hidden)], dim=1)
 
     def forward(self, standard: Tensor) -> Tensor:
         """Logits [B, 3]."""
-        return self.opinions(standard).mean(dim=1)
+        opinions = self.opinions(standard)
+        return 0.5 * (opinions[:, 0] + opinions[:, 1:].mean(dim=1))
+
+
+def _hidden_intent() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(USER_LEVEL, _INTENT_HIDDEN),
+        nn.SiLU(),
+        nn.Dropout(_INTENT_DROPOUT),
+        nn.Linear(_INTENT_HIDDEN, len(INTENT_DAYS)),
+    )
 
 
 class MonotoneCurve(nn.Module):
@@ -104,6 +111,7 @@ class InterestHead(nn.Module):
     user_mean: Tensor
     user_scale: Tensor
     everyone: Tensor
+    interest_steps: Tensor
 
     def __init__(self, tables: Tables, interest_vectors: Matrix, shape: HeadShape) -> None:
         super().__init__()
@@ -120,6 +128,7 @@ class InterestHead(nn.Module):
         popularity = torch.exp(self.derived.rates[:, 0]).unsqueeze(0) @ self.derived.names
         self.register_buffer("everyone", nn.functional.normalize(popularity, dim=-1) * 1e-3)
         self.score_curve = MonotoneCurve(shape.knots)
+        self.register_buffer("interest_steps", torch.zeros(len(interest_vectors)))
         self.intent_curve = MonotoneCurve(1)
 
     def standardise(self, derived: Tensor) -> Tensor:
@@ -130,6 +139,11 @@ class InterestHead(nn.Module):
         """Uncalibrated logits [B, L] of standardised features."""
         logits: Tensor = self.network(standard)
         return logits
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """Calibrated logits [B, L] of uncalibrated ones: one curve for all interests, and a small step for each."""
+        curved: Tensor = self.score_curve(logits)
+        return curved + self.interest_steps
 
     def standardise_level(self, level: Tensor) -> Tensor:
         """User-level features as the intent network wants them, [B, ``USER_LEVEL``]."""
@@ -149,6 +163,6 @@ class InterestHead(nn.Module):
     def forward(self, history: Tensor, user: Tensor, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scores [B, L] and intent [B, 3], calibrated probabilities, and unit user vectors [B, D]."""
         logits = self.logits(self.standardise(self.derived(history, user, window)))
-        scores = torch.sigmoid(self.score_curve(logits))
+        scores = torch.sigmoid(self.calibrated(logits))
         intent = torch.sigmoid(self.intent_curve(self.intent_logits(user_level(history, user))))
         return scores, intent, self.user_vector(history, window)

@@ -1,12 +1,11 @@
 """Training stage: encoder, then head, both rounded to what is shipped before anything is measured with them."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import torch
 
-from trainer.calibration import fit_curve, fit_line
+from trainer.calibration import fit_curve, fit_line, fit_steps
 from trainer.copurchase import agreement, make_lesson
 from trainer.encoder import base_directory, encode, load_base, load_tokenizer, round_to_int8, save_encoder
 from trainer.evaluate import questions
@@ -31,8 +30,6 @@ from trainer.rows import Split, SplitReader, TextVectors
 from trainer.tracking import Tracking, Untracked
 from trainer.workspace import Workspace
 
-#: Fit cutoffs so far apart take part in the calibration: their labels don't overlap.
-_CALIBRATED_WEEKS: Final = 4
 _UNTRACKED: Final = Untracked()
 
 
@@ -91,28 +88,30 @@ def train_head(
     fit_user_vector(head, latest.history, latest.window, latest.bought & latest.novel)
     round_to_half(head)
     validation = reader.read(calendar.validation, held_out=False)
-    calibrate(head, splits, validation)
+    calibrate(head, validation)
     work.save_head(head, tables)
     save_handover(work, samples, head)
     return {"rows": len(rows.derived), "mix": head.mix.tolist(), "validation": measure_head(head, validation)}
 
 
-def calibrate(head: InterestHead, fitted: Sequence[Split], validation: Split) -> None:
-    """Fit both curves on several months, over active households: one month's season would be carried into the next."""
-    splits = [*fitted[::-_CALIBRATED_WEEKS], validation]
-    active = [torch.from_numpy(split.inputs.active) for split in splits]
-    pairs = list(zip(splits, active, strict=True))
-    logits = torch.cat([predict(head, split.derived)[rows] for split, rows in pairs])
-    fit_curve(head.score_curve, logits, torch.cat([split.inputs.bought[rows] for split, rows in pairs]))
+def calibrate(head: InterestHead, validation: Split) -> None:
+    """Fit the curves and the interests' steps on the newest month, over active households.
+
+    Older months beside it make it worse: demand goes on from where it was last (docs/evaluation.md).
+    """
+    active = torch.from_numpy(validation.inputs.active)
+    logits, bought = predict(head, validation.derived)[active], validation.inputs.bought[active]
+    fit_curve(head.score_curve, logits, bought)
+    head.interest_steps.copy_(fit_steps(head.score_curve(logits), bought))
     with torch.no_grad():
-        intent = torch.cat([head.intent_logits(level_of(split.inputs)[rows]) for split, rows in pairs])
-    fit_line(head.intent_curve, intent, torch.cat([split.inputs.intent[rows] for split, rows in pairs]))
+        intent = head.intent_logits(level_of(validation.inputs)[active])
+    fit_line(head.intent_curve, intent, validation.inputs.intent[active])
 
 
 def measure_head(head: InterestHead, validation: Split) -> dict[str, Any]:
     """Figures of the head, not yet exported, in each variant."""
     with torch.no_grad():
-        scores = torch.sigmoid(head.score_curve(predict(head, validation.derived))).numpy()
+        scores = torch.sigmoid(head.calibrated(predict(head, validation.derived))).numpy()
     return {
         name: measure([Asked(validation.inputs.households, question)], [scores], probabilities=True)
         for name, question in questions(validation.inputs).items()

@@ -75,14 +75,14 @@ def update_head(
     head = InterestHead(tables, work.vectors().names, recipe.head.shape)
     load_weights(head, repository / HEAD / str(previous["version"]) / WEIGHTS)
     validation = reader.read(samples.calendar.validation, held_out=False)
-    calibrate(head, splits, validation)
+    calibrate(head, validation)
     before = measure_head(head, validation)
     fit_network(head, rows, recipe.head, progress("train head", steps(len(rows.derived), recipe.head)))
     fit_intent(head, rows, recipe.head)
     latest = splits[-1].inputs
     fit_user_vector(head, latest.history, latest.window, latest.bought & latest.novel)
     round_to_half(head)
-    calibrate(head, splits, validation)
+    calibrate(head, validation)
     work.save_head(head, tables)
     save_handover(work, samples, head)
     figures = {

@@ -1,4 +1,4 @@
-"""How likely a user is to answer an ad: six features and a logistic model over them.
+"""How likely a user is to answer an ad: five features and a logistic model over them.
 
 This exists once: the trainer fits the weights on these features, the worker predicts with them.
 
@@ -19,12 +19,15 @@ Floats = NDArray[np.float32]
 RESPONSE_FEATURES: Final = (
     "interest_logit",
     "similarity",
-    "log_clicks",
-    "log_impressions",
+    "log_response_rate",
     "log_orders_56d",
     "log_products",
 )
 _ORDERS_56D: Final = USER_FEATURES.index("decayed_orders_56d")
+#: What is believed of a user before any ad: so many answers to so many impressions. Counts alone grow with the number
+#: of campaigns, and a weight fitted on few of them promises too much later.
+_PRIOR_CLICKS: Final = 0.5
+_PRIOR_IMPRESSIONS: Final = 50.0
 #: Keeps the logit of a score within ±13.8.
 _EPSILON: Final = 1e-6
 #: Far beyond any fitted answer, and exp stays finite in float32.
@@ -52,7 +55,7 @@ def response_features(
     impressions: int,
     creatives: CreativeArrays,
 ) -> Floats:
-    """One user against every creative, [n, 6] in the order of ``RESPONSE_FEATURES``.
+    """One user against every creative, [n, 5] in the order of ``RESPONSE_FEATURES``.
 
     Args:
         scores: Calibrated interest scores, [L].
@@ -66,10 +69,9 @@ def response_features(
     interest = np.clip(creatives.interest_weights @ scores, _EPSILON, 1.0 - _EPSILON)
     features[:, 0] = np.log(interest / (1.0 - interest))
     features[:, 1] = creatives.vectors @ user_vector
-    features[:, 2] = np.log1p(clicks)
-    features[:, 3] = np.log1p(impressions)
-    features[:, 4] = np.log1p(user_features[_ORDERS_56D])
-    features[:, 5] = np.log1p(creatives.products)
+    features[:, 2] = np.log((clicks + _PRIOR_CLICKS) / (impressions + _PRIOR_IMPRESSIONS))
+    features[:, 3] = np.log1p(user_features[_ORDERS_56D])
+    features[:, 4] = np.log1p(creatives.products)
     return features
 
 
@@ -117,6 +119,6 @@ class ResponseModel:
         return {"features": list(RESPONSE_FEATURES), "weights": self.weights.tolist(), "bias": self.bias}
 
     def predict(self, features: Floats) -> Floats:
-        """Probability that the user answers, [n], for features [n, 6]."""
+        """Probability that the user answers, [n], for features [n, 5]."""
         logits = np.clip(features @ self.weights + self.bias, -_MAX_LOGIT, _MAX_LOGIT)
         return np.asarray(1.0 / (1.0 + np.exp(-logits)), dtype=np.float32)

@@ -21,7 +21,7 @@ INTERESTS = InterestRows(
     np.array([[1.0, 0.0], [0.0, 1.0]], np.float32),
 )
 #: Predicts the interest score itself: the logit of the score, undone.
-MIRROR = ResponseModel([1.0, 0.0, 0.0, 0.0, 0.0, 0.0], 0.0)
+MIRROR = ResponseModel([1.0, 0.0, 0.0, 0.0, 0.0], 0.0)
 
 
 def campaign(cid: str, **changes: Any) -> Campaign:

@@ -21,7 +21,7 @@ def creatives() -> CreativeArrays:
     )
 
 
-def test_features_are_the_six_named_ones_for_each_creative() -> None:
+def test_features_are_the_five_named_ones_for_each_creative() -> None:
     user = np.zeros(len(USER_FEATURES), np.float32)
     user[USER_FEATURES.index("decayed_orders_56d")] = math.e - 1.0
 
@@ -31,12 +31,29 @@ def test_features_are_the_six_named_ones_for_each_creative() -> None:
 
     # Both see a mean score of 0.2: logit ln(0.2 / 0.8).
     expected = [
-        [math.log(0.25), 0.6, math.log(4.0), math.log(8.0), 1.0, math.log(10.0)],
-        [math.log(0.25), 0.0, math.log(4.0), math.log(8.0), 1.0, 0.0],
+        [math.log(0.25), 0.6, math.log(3.5 / 57.0), 1.0, math.log(10.0)],
+        [math.log(0.25), 0.0, math.log(3.5 / 57.0), 1.0, 0.0],
     ]
     assert RESPONSE_FEATURES[:2] == ("interest_logit", "similarity")
     np.testing.assert_allclose(features, expected, rtol=1e-5)
     assert features.dtype == np.float32
+
+
+def test_more_ads_without_an_answer_promise_less_and_a_user_of_whom_nothing_is_known_is_usual() -> None:
+    user, column = np.zeros(len(USER_FEATURES), np.float32), RESPONSE_FEATURES.index("log_response_rate")
+
+    def rate(clicks: int, impressions: int) -> float:
+        scores = np.full(3, 0.2, np.float32)
+        return float(
+            response_features(scores, np.zeros(2, np.float32), user, clicks, impressions, creatives())[
+                0, column
+            ]
+        )
+
+    assert rate(0, 0) == pytest.approx(math.log(0.01))
+    assert rate(0, 100) < rate(0, 10) < rate(0, 0) < rate(1, 10)
+    # As many again of both: the same user, only better known.
+    assert rate(10, 1_000) == pytest.approx(rate(1, 100), abs=0.1)
 
 
 @pytest.mark.parametrize("score", [0.0, 1.0])
@@ -61,36 +78,36 @@ def test_no_creatives_give_no_rows() -> None:
         np.zeros(3, np.float32), np.zeros(2, np.float32), np.zeros(len(USER_FEATURES), np.float32), 0, 0, none
     )
 
-    assert features.shape == (0, 6)
+    assert features.shape == (0, 5)
 
 
 def test_the_model_is_a_logistic_regression() -> None:
-    model = ResponseModel([1.0, 2.0, 0.0, 0.0, 0.0, -1.0], 0.5)
+    model = ResponseModel([1.0, 2.0, 0.0, 0.0, -1.0], 0.5)
 
     # 1 * 0.5 + 2 * 0.25 - 1 * 1.5 + 0.5 = 0
-    predicted = model.predict(np.array([[0.5, 0.25, 9.0, 9.0, 9.0, 1.5]], np.float32))
+    predicted = model.predict(np.array([[0.5, 0.25, 9.0, 9.0, 1.5]], np.float32))
 
     assert predicted.tolist() == [0.5]
 
 
-@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=6, max_size=6))
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=5, max_size=5))
 def test_predictions_are_probabilities_whatever_the_features(row: list[float]) -> None:
-    predicted = ResponseModel([1.0, -2.0, 3.0, -4.0, 5.0, -6.0], 1.0).predict(np.array([row], np.float32))
+    predicted = ResponseModel([1.0, -2.0, 3.0, -4.0, 5.0], 1.0).predict(np.array([row], np.float32))
 
     assert 0.0 <= predicted[0] <= 1.0
 
 
 def test_the_manifest_section_gives_the_same_model_again() -> None:
-    model = ResponseModel([0.5, 0.25, -0.125, 1.0, 2.0, 3.0], -4.5)
+    model = ResponseModel([0.5, 0.25, -0.125, 1.0, 2.0], -4.5)
 
     again = ResponseModel.from_manifest({"model": "interest_head", "ad_response": model.manifest_section()})
 
-    assert again.weights.tolist() == [0.5, 0.25, -0.125, 1.0, 2.0, 3.0]
+    assert again.weights.tolist() == [0.5, 0.25, -0.125, 1.0, 2.0]
     assert again.bias == -4.5
 
 
 def test_other_features_in_the_manifest_are_refused() -> None:
-    section = ResponseModel([0.0] * 6, 0.0).manifest_section() | {"features": ["interest_logit", "price"]}
+    section = ResponseModel([0.0] * 5, 0.0).manifest_section() | {"features": ["interest_logit", "price"]}
 
     with pytest.raises(
         ModelRepositoryError, match=r"fitted on \['interest_logit', 'price'\], this release computes"
@@ -107,7 +124,7 @@ def test_a_manifest_without_the_section_is_refused(manifest: dict[str, object]) 
 
 
 def test_weights_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ModelRepositoryError, match=r"weights of shape \(2,\), this release needs \(6,\)"):
+    with pytest.raises(ModelRepositoryError, match=r"weights of shape \(2,\), this release needs \(5,\)"):
         ResponseModel([1.0, 2.0], 0.0)
     with pytest.raises(ModelRepositoryError, match="not all finite: train it again"):
-        ResponseModel([1.0, 2.0, 3.0, 4.0, 5.0, math.nan], 0.0)
+        ResponseModel([1.0, 2.0, 3.0, 4.0, math.nan], 0.0)

@@ -28,7 +28,7 @@ class Line:
     def use(self, version: str, role: str = "champion") -> None:
         head = bundle().head._replace(version=version)
         self.bundle = bundle(head=head)
-        response = ResponseModel([1.0, 0.5, 0.2, -0.2, 0.1, 0.0], -3.0)
+        response = ResponseModel([1.0, 0.5, 0.2, 0.1, 0.0], -3.0)
         self.builder = ResultBuilder(ResultRules(self.bundle, ScoreSettings(), None, response))
         names = ModelNames("challenger" if role == "challenger" else "champion", "5", "6")
         self.builder.names = names

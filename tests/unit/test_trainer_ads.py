@@ -18,7 +18,7 @@ pytestmark = pytest.mark.trainer
 def test_the_fit_finds_the_weights_that_made_the_outcomes() -> None:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(20_000, len(RESPONSE_FEATURES))).astype(np.float32)
-    wanted = np.array([1.0, 0.5, 0.3, -0.4, 0.2, 0.0])
+    wanted = np.array([1.0, 0.5, 0.3, -0.4, 0.0])
     outcomes = draw.random(20_000) < 1 / (1 + np.exp(2.0 - features @ wanted))
 
     weights, bias = _bounded_logistic(features, outcomes)
@@ -42,7 +42,7 @@ def test_without_mailings_creatives_are_ordered_by_interest_alone() -> None:
     response = ResponseModel.from_manifest({"ad_response": assumed_response()})
     features = np.zeros((3, len(RESPONSE_FEATURES)), dtype=np.float32)
     features[:, RESPONSE_FEATURES.index("interest_logit")] = [-2.0, 0.0, 1.0]
-    features[:, RESPONSE_FEATURES.index("log_impressions")] = [9.0, 5.0, 0.0]
+    features[:, RESPONSE_FEATURES.index("log_response_rate")] = [-2.0, -5.0, -9.0]
 
     probability = response.predict(features)
 

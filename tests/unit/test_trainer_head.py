@@ -7,11 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
-from trainer.calibration import fit_curve, fit_line  # noqa: E402
+import onnx  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from trainer.calibration import fit_curve, fit_line, fit_steps  # noqa: E402
 from trainer.contract import HEAD_INPUTS, HEAD_OUTPUTS  # noqa: E402
 from trainer.derived import FEATURES, HISTORY_ONLY, TEXT_FEATURES  # noqa: E402
 from trainer.errors import ParityError  # noqa: E402
-from trainer.export import export_head, round_to_half  # noqa: E402
+from trainer.export import OPSET, _save, export_head, round_to_half  # noqa: E402
 from trainer.fit_head import HeadRecipe, TrainingRows, fit_network, fit_scaling, predict  # noqa: E402
 from trainer.head import HeadShape, InterestHead, MonotoneCurve  # noqa: E402
 from trainer.parity import (  # noqa: E402
@@ -123,6 +126,25 @@ def test_onnx_says_what_pytorch_says_for_any_number_of_users(tmp_path: Path) -> 
         require_parity(found, "PyTorch and ONNX")
 
 
+def test_a_large_table_is_stored_once(tmp_path: Path) -> None:
+    table = np.ones((64, 64), np.float32)
+    tensors = [
+        numpy_helper.from_array(array, name) for name, array in (("a", table), ("b", table), ("c", -table))
+    ]
+    nodes = [helper.make_node("Add", ["a", "b"], ["ab"]), helper.make_node("Add", ["ab", "c"], ["sum"])]
+    out = helper.make_tensor_value_info("sum", TensorProto.FLOAT, [64, 64])
+    model = helper.make_model(
+        helper.make_graph(nodes, "tables", [], [out], tensors), opset_imports=[helper.make_opsetid("", OPSET)]
+    )
+
+    _save(model, tmp_path / "model.onnx")
+
+    saved = onnx.load(tmp_path / "model.onnx")
+    assert [tensor.name for tensor in saved.graph.initializer] == ["a", "c"]
+    said = OnnxModel(tmp_path / "model.onnx", ("sum",)).run({})
+    np.testing.assert_array_equal(said["sum"], table)
+
+
 def test_runtimes_that_disagree_are_refused_with_the_figures() -> None:
     with pytest.raises(ParityError, match=r"scores by 0.3 \(at most 0.0001\)"):
         require_parity(Disagreement(vectors=0.0, scores=0.3, top10_agreement=1.0), "ONNX and Triton")
@@ -152,6 +174,20 @@ def test_a_calibration_curve_keeps_the_order() -> None:
     fit_curve(curve, logits, torch.rand(5_000) < 0.3)
 
     assert (torch.diff(curve(torch.linspace(-4, 4, 200))) > 0).all()
+
+
+def test_an_interest_that_the_curve_puts_too_low_steps_up_and_a_rare_one_stays() -> None:
+    torch.manual_seed(0)
+    said = torch.full((20_000, 3), -2.0)
+    true = said + torch.tensor([0.0, 0.4, 0.4])
+    outcomes = torch.rand(true.shape) < torch.sigmoid(true)
+
+    often = fit_steps(said, outcomes)
+    seldom = fit_steps(said[:20], outcomes[:20])
+
+    assert float(often[0]) == pytest.approx(0.0, abs=0.1)
+    assert float(often[1]) == pytest.approx(0.4, abs=0.1)
+    assert bool((seldom.abs() < 0.02).all())
 
 
 def test_training_finds_that_what_was_bought_is_bought_again() -> None:

