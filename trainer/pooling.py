@@ -88,21 +88,28 @@ def auc_interval(
     seed: int = 0,
 ) -> list[float]:
     """95 % interval of the difference in macro AUC, households drawn with replacement."""
+    drawn = [drawn_macro_auc(scores, cutoffs, draws, seed) for scores in (ours, theirs)]
+    return middle_95(drawn[0] - drawn[1])
+
+
+def drawn_macro_auc(
+    scores: Sequence[Scores], cutoffs: Sequence[Asked], draws: int = _AUC_DRAWS, seed: int = 0
+) -> NDArray[np.float64]:
+    """Macro AUC under each draw of households with replacement, [draws]; equal seeds draw the same ones.
+
+    Which interests count under a draw does not depend on the scores, so differences of two models' are of the same interests.
+    """
     known = np.unique(np.concatenate([cutoff.households for cutoff in cutoffs]))
     drawn = household_draws(len(known), draws, seed)
-    gaps = []
-    for cutoff, our, their in zip(cutoffs, ours, theirs, strict=True):
+    found = []
+    for cutoff, given in zip(cutoffs, scores, strict=True):
         times = drawn[:, np.searchsorted(known, cutoff.households)]
-        by_interest = drawn_auc_by_interest(our, cutoff.question, times) - drawn_auc_by_interest(
-            their, cutoff.question, times
-        )
+        by_interest = drawn_auc_by_interest(given, cutoff.question, times)
         if len(by_interest):
             counted = (~np.isnan(by_interest)).sum(axis=0)
             no_mean = np.full(draws, np.nan)
-            gaps.append(np.divide(np.nansum(by_interest, axis=0), counted, out=no_mean, where=counted > 0))
-    if not gaps:
-        return [np.nan, np.nan]
-    return middle_95(np.mean(gaps, axis=0))
+            found.append(np.divide(np.nansum(by_interest, axis=0), counted, out=no_mean, where=counted > 0))
+    return np.asarray(np.mean(found, axis=0)) if found else np.full(draws, np.nan)
 
 
 def household_draws(count: int, draws: int, seed: int) -> NDArray[np.int64]:
@@ -112,6 +119,8 @@ def household_draws(count: int, draws: int, seed: int) -> NDArray[np.int64]:
 
 def middle_95(values: NDArray[Any]) -> list[float]:
     """Where the middle 95 % of the draws lie, [low, high]."""
+    if np.isnan(values).all():
+        return [np.nan, np.nan]
     low, high = np.nanpercentile(values, _PERCENTILES)
     return [float(low), float(high)]
 

@@ -72,7 +72,7 @@ def freeze_tables(purchases: Purchases, fitted: NDArray[np.bool_], departments: 
     per_department = _decayed(events, now, 56.0, shape)[fitted].sum(axis=0) @ departments
     return Tables(
         rates=_rates(purchases, now, shape, fitted),
-        neighbours=_neighbours(bought.astype(np.float64)).astype(np.float32),
+        neighbours=item_neighbours(bought.astype(np.float64)).astype(np.float32),
         ease=_ease(counts).astype(np.float32),
         follows=_follows(purchases, now, shape, fitted).astype(np.float32),
         svd_mean=mean.astype(np.float32),
@@ -135,8 +135,8 @@ def _rates(
     return np.log(np.stack(columns, axis=1) + _RATE_FLOOR).astype(np.float32)
 
 
-def _neighbours(bought: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cosine of co-purchase, shrunk where there are few buyers."""
+def item_neighbours(bought: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of co-purchase of L items by those who bought them, 0 or 1 [n, L], shrunk where there are few buyers: [L, L]."""
     together = bought.T @ bought
     buyers = np.diag(together).copy()
     similarity = together / (np.sqrt(np.outer(buyers, buyers)) + _NEIGHBOUR_SHRINKAGE)

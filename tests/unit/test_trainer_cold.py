@@ -1,29 +1,36 @@
 """Text where only text can help: what is hidden, what a name lends, and the table."""
 
 from datetime import date
+from json import dumps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 from stream.archive.description import InterestChoice  # noqa: E402
 from tests.shop_files import purchase, write_archive  # noqa: E402
+from trainer.cli import app  # noqa: E402
 from trainer.cold.catalogue import Lines, new_products, read_lines, weights  # noqa: E402
-from trainer.cold.categories import group_of, score_held_out_categories  # noqa: E402
-from trainer.cold.learner import Block, Learner, LearnerRecipe  # noqa: E402
-from trainer.cold.names import borrowed, lending  # noqa: E402
-from trainer.cold.product_types import score_product_types  # noqa: E402
+from trainer.cold.categories import score_held_out_categories  # noqa: E402
+from trainer.cold.hiding import Hiding, group_of  # noqa: E402
+from trainer.cold.learner import Learner, LearnerRecipe, thinned  # noqa: E402
+from trainer.cold.names import Likeness, borrowed, lending  # noqa: E402
+from trainer.cold.product_features import COLUMNS, FREQUENCY, POPULARITY, product_features  # noqa: E402
+from trainer.cold.product_types import parents_of, score_product_types  # noqa: E402
 from trainer.cold.products import score_new_products  # noqa: E402
 from trainer.cold.table import asked_of, cold_markdown, cold_table  # noqa: E402
 from trainer.dates import seconds  # noqa: E402
-from trainer.pooling import measure  # noqa: E402
+from trainer.derived import FEATURES  # noqa: E402
+from trainer.looks import LOOKS  # noqa: E402
+from trainer.pooling import auc_interval, measure  # noqa: E402
 from trainer.progress import silent  # noqa: E402
 from trainer.record import plan_samples, write_samples  # noqa: E402
-from trainer.rows import TextVectors  # noqa: E402
-from trainer.samples import Samples  # noqa: E402
+from trainer.rows import SplitReader, TextVectors  # noqa: E402
+from trainer.samples import Purchases, Samples, outcomes  # noqa: E402
 
 pytestmark = pytest.mark.trainer
 CATEGORIES = ("brie", "gouda", "feta", "green tea", "black tea", "white tea", "red wine", "port wine")
@@ -95,15 +102,83 @@ def test_what_is_bought_of_a_hidden_category_changes_nothing_said_of_it(
     monkeypatch.setattr(Samples, "snapshot", doctored)
     _, after = score_held_out_categories(shop, vectors(shop), RECIPE, silent, held_out=True)
 
-    for name in ("popularity", "department_frequency", "gbdt", "text"):
+    assert set(before) == {"popularity", "department_frequency", "gbdt", "gbdt_tree", "text_alone", "text"}
+    for name in before:
         np.testing.assert_array_equal(before[name][0][:, mine], after[name][0][:, mine])
+
+
+def test_what_is_learnt_of_a_group_is_never_read_when_it_is_asked_about(
+    shop: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may be learnt from bought all of the hidden group: neither targets nor features of the others say so."""
+    _, before = score_held_out_categories(shop, vectors(shop), RECIPE, silent, held_out=True)
+    hidden = group_of("brie")
+    mine = np.array([group_of(name) == hidden for name in shop.labels.names])
+    snapshot = Samples.snapshot
+
+    def doctored(self: Samples, day: date) -> Any:
+        found = snapshot(self, day)
+        history = found.history.copy()
+        history[np.ix_(self.fitted, mine)] *= 2
+        return found._replace(history=history)
+
+    def all_of_it(*args: Any) -> Any:
+        interests, intent = outcomes(*args)
+        interests[np.ix_(shop.fitted, mine)] = True
+        return interests, intent
+
+    monkeypatch.setattr(Samples, "snapshot", doctored)
+    monkeypatch.setattr("trainer.head_inputs.outcomes", all_of_it)
+    _, after = score_held_out_categories(shop, vectors(shop), RECIPE, silent, held_out=True)
+
+    for name in before:
+        np.testing.assert_array_equal(before[name][0][:, mine], after[name][0][:, mine])
+
+
+def test_a_hidden_group_is_in_no_count_of_the_household(shop: Samples) -> None:
+    hiding = Hiding(shop, vectors(shop))
+    split = SplitReader(shop, vectors(shop)).read(shop.calendar.validation, held_out=False)
+    left = group_of("brie")
+    number = sum(group_of(name) == left for name in CATEGORIES)
+
+    derived = hiding.derived(split, [group for group in range(5) if group != left])
+
+    counted = torch.expm1(derived[:, 0, FEATURES.index("purchased_categories")])
+    assert counted.max() <= number + 0.01
+    assert torch.expm1(split.derived[:, 0, FEATURES.index("purchased_categories")]).max() > number
+    orders = FEATURES.index("decayed_orders_56d")
+    assert torch.equal(derived[..., orders], split.derived[..., orders])
+
+
+def test_a_level_is_told_by_like_names_and_by_the_department() -> None:
+    names = np.eye(4, dtype=np.float32)[[0, 0, 1, 1, 2]]
+    departments = np.eye(2, dtype=np.float32)[[0, 0, 1, 1, 0]]
+    rates = np.log(np.array([0.5, 0.99, 0.01, 0.99, 0.01], dtype=np.float32))
+    known = np.array([True, False, True, False, True])
+
+    by_name = Likeness(names, None).levels(rates, known)
+    by_department = Likeness(None, departments).levels(rates, known)
+
+    assert by_name[1] > by_name[3]  # whatever stands at the unknown ones
+    assert by_department[1] == pytest.approx(by_department[0])
+    assert by_department[1] > by_department[3]
 
 
 def test_product_types_are_scored_with_and_without_text(shop: Samples) -> None:
     splits, said = score_product_types(shop, vectors(shop), RECIPE, silent, held_out=False)
 
-    assert {"popularity", "frequency", "ease", "gbdt", "text"} <= set(said)
+    assert {"popularity", "frequency", "ease", "gbdt", "gbdt_tree", "text"} <= set(said)
     assert all(scores[0].shape == splits[0].inputs.bought.shape for scores in said.values())
+
+
+def test_types_hang_on_their_category() -> None:
+    texts = ["brie, cheese, dairy", "gouda, cheese, dairy", "tea, drinks", "rolls: bagels, rolls, pastry"]
+    rows = np.arange(4, dtype=np.int32)
+    catalogue = Purchases(rows, rows, rows, rows, np.arange(4, dtype=np.int64))
+
+    parents = parents_of(catalogue, texts, ["brie", "gouda", "tea", "rolls: bagels"])
+
+    assert (parents @ parents.T).tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
 def test_a_name_lends_what_like_names_have() -> None:
@@ -121,14 +196,40 @@ def test_a_name_lends_what_like_names_have() -> None:
 def test_a_learner_sees_its_own_columns_only() -> None:
     draw = np.random.default_rng(0)
     features = draw.normal(size=(200, 4, 2)).astype(np.float32)
-    block = Block(features, features[..., 1] > 0)
+    bought = features[..., 1] > 0
+    rows = thinned(features, bought, RECIPE, draw)
 
     blind, seeing = (Learner(RECIPE, columns) for columns in ([0], [1]))
     for learner in (blind, seeing):
-        learner.fit([block])
+        learner.fit([rows])
 
-    assert seeing.predict(features)[block.bought].mean() > 0.6
-    assert blind.predict(features)[block.bought].mean() < 0.6
+    assert seeing.predict(features)[bought].mean() > 0.6
+    assert blind.predict(features)[bought].mean() < 0.6
+
+
+def test_trees_start_from_the_level_that_is_given() -> None:
+    draw = np.random.default_rng(0)
+    features = np.stack([draw.normal(size=(200, 4)), np.tile([-2.0, -1.0, 1.0, 2.0], (200, 1))], axis=-1)
+    bought = draw.random((200, 4)) < 1 / (1 + np.exp(-features[..., 1]))
+    learner = Learner(RECIPE, [0], level=1)
+
+    learner.fit([thinned(features.astype(np.float32), bought, RECIPE, draw)])
+
+    said = learner.predict(features.astype(np.float32)).mean(axis=0)
+    np.testing.assert_allclose(said, bought.mean(axis=0), atol=0.06)
+
+
+def test_of_what_was_not_bought_one_in_so_many_is_learnt_from() -> None:
+    bought = np.zeros((100, 50), dtype=np.bool_)
+    bought[:, 0] = True
+
+    rows = thinned(
+        bought[..., None].astype(np.float32), bought, LearnerRecipe(thinning=7), np.random.default_rng(0)
+    )
+
+    assert rows.bought.sum() == 100
+    assert 600 < len(rows.bought) - 100 < 800
+    np.testing.assert_array_equal(rows.features[:, 0] > 0, rows.bought)
 
 
 def test_the_table_says_what_text_adds_to_each_rival(shop: Samples, tmp_path: Path) -> None:
@@ -192,7 +293,56 @@ def test_new_products_are_scored_by_their_place_and_their_text(arrivals: tuple[P
 
     cutoffs, said = score_new_products(samples, vectors(samples), archive, RECIPE, silent, held_out=False)
 
-    assert set(said) == {"popularity", "type_frequency", "gbdt", "text"}
+    assert set(said) == {"popularity", "type_frequency", "gbdt_tree", "text_alone", "text"}
     found = measure(cutoffs, said["text"], probabilities=True)
     assert found["micro_auc"] is not None
     assert found["micro_auc"] > 0.9
+
+
+def test_a_node_is_told_how_its_new_products_did() -> None:
+    """Two products came to text 0 and one to text 1, long enough ago; one buyer more of them than of the other."""
+    day = 86_400
+    lines = Lines(
+        user=np.array([0, 1, 0, 2]),
+        text=np.array([0, 0, 0, 1]),
+        product=np.array([7, 7, 3, 5]),
+        at_seconds=np.array([100 * day, 101 * day, 102 * day, 103 * day]),
+        nodes=np.tile(np.arange(2)[:, None], (1, 3)),
+    )
+    everyone, texts = np.ones(3, dtype=np.bool_), np.eye(2, 4, dtype=np.float32)
+
+    found = product_features(lines, everyone, texts, np.arange(3), np.array([0, 1]), 200 * day)
+
+    assert found.shape == (3, 2, max(COLUMNS["text"]) + 1)
+    launches = found[0, :, POPULARITY + 1]
+    # 5 products that sold like the mean, and what came: 3 buyers of 2, 1 of 1; of 3 households.
+    mean = 4 / 3
+    expected = [(3 + 5 * mean) / 7 / 3, (1 + 5 * mean) / 6 / 3]
+    np.testing.assert_allclose(np.exp(launches), expected, rtol=1e-3)
+    assert found[2, 1, FREQUENCY] > found[0, 1, FREQUENCY] == 0.0
+
+
+def test_tasks_that_the_figures_have_are_not_asked_again(tmp_path: Path) -> None:
+    row = {"ndcg10": 0.5, "macro_auc": 0.75, "micro_auc": 0.8}
+    gain = {"ndcg10_ci": [0.1, 0.2], "macro_auc_ci": [0.0, 0.1]}
+    table = {"all": {"models": {"gbdt": row, "text": row}, "text_minus": {"gbdt": gain}}}
+    json, page = tmp_path / "cold.json", tmp_path / "cold.md"
+    json.write_text(dumps({"cutoff": "test", "tasks": {"products": table}}), encoding="utf-8")
+    line = ["cold", "--task", "products", "--json", str(json), "--page", str(page), "--work", str(tmp_path)]
+
+    again = CliRunner().invoke(app, [*line, "--cutoff", "test"])
+    other = CliRunner().invoke(app, line)
+
+    assert again.exit_code == 0, again.output
+    assert "| products | all | gbdt | 0.5000 | 0.7500 | 0.8000 | +0.1000 to +0.2000 |" in page.read_text()
+    assert not (tmp_path / LOOKS).exists()
+    assert "has figures of test, and validation is asked for: name another file" in str(other.exception)
+
+
+def test_draws_of_one_seed_give_the_interval_of_a_difference(shop: Samples) -> None:
+    splits, said = score_product_types(shop, vectors(shop), RECIPE, silent, held_out=False)
+    cutoffs = asked_of(splits, ["all"])["all"]
+
+    table = cold_table({"all": cutoffs}, said)["all"]["text_minus"]
+
+    assert table["gbdt"]["macro_auc_ci"] == auc_interval(said["text"], said["gbdt"], cutoffs)

@@ -1,57 +1,54 @@
 """Categories held out of training: scored from their names, as if the shop had never sold them.
 
-The categories are dealt into groups. For each group everything that was ever bought of it is hidden: from the history, the
-tables' columns and the windows. What is left of a candidate is its place in the tree (department) and its name. A model
-learns from the other groups, each hidden in its own turn, and is asked about this one. The encoder must not have seen the
-categories either: take one that was not trained on the shop.
+The categories are dealt into groups (``trainer.cold.hiding``). A model is asked about one group and learns from the others; it
+never sees what was bought of the asked group, neither as a target nor in a feature. Each category that it learns from is
+hidden too, with its group, so that it looks like the asked ones. The encoder must not have seen the categories either:
+take one that was not trained on the shop.
+
+What is to be said of a candidate has two parts. How much of it is bought at all has a few hundred candidates to be learnt from,
+which trees would learn by heart, so a ridge regression says it (``trainer.cold.names.Likeness``) and the trees start from
+there. Who buys more than others is for the trees, which see what depends on household and candidate without its mean over
+the households, and so can't tell one candidate from another by it.
 
 Shapes: n households, L categories, F features.
 """
 
-from datetime import date
-from hashlib import sha256
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from stream.features import USER_FEATURES, history_features
-from stream.state import UserState
-from trainer.cold.learner import Block, Learner, LearnerRecipe, Scores
-from trainer.cold.names import borrowed, lending
-from trainer.dates import seconds
-from trainer.derived import FEATURES, TEXT_FEATURES, DerivedFeatures
-from trainer.head_inputs import derive, pooled_windows
+from stream.features import USER_FEATURES
+from trainer.cold.hiding import GROUPS, Hiding
+from trainer.cold.learner import Learner, LearnerRecipe, Rows, Scores, thinned
+from trainer.cold.names import Likeness
+from trainer.derived import FEATURES, TEXT_FEATURES
 from trainer.progress import Progress
 from trainer.rows import Split, SplitReader, TextVectors
 from trainer.samples import Samples
 
-GROUPS: Final = 5
+Floats = NDArray[np.float32]
+
+#: Every so many fit cutoffs are learnt from.
 _EVERY: Final = 6
-_NEVER_BOUGHT: Final = history_features(UserState(), {}, 1, 0)[0]
-_DEPARTMENT: Final = ("department_share", "department_lift", "department_weight")
-#: From categories with like names.
-_LENT: Final = ("rate_28d", "ease", "neighbours", "svd", "follows")
+_DEPARTMENT: Final = ("department_share", "department_lift", "department_weight", "department_breadth")
+_HOUSEHOLD: Final = range(len(USER_FEATURES))
+_TREE: Final = range(_HOUSEHOLD.stop, _HOUSEHOLD.stop + len(_DEPARTMENT))
+_TEXT: Final = range(_TREE.stop, _TREE.stop + len(TEXT_FEATURES))
 _SEEN: Final = [FEATURES.index(name) for name in (*USER_FEATURES, *_DEPARTMENT, *TEXT_FEATURES)]
-_LENT_COLUMNS: Final = [FEATURES.index(name) for name in _LENT]
-_RATE: Final = FEATURES.index("rate_28d")
-_WEIGHT: Final = len(USER_FEATURES) + _DEPARTMENT.index("department_weight")
-#: Columns of the features here: department rate, user and department, text, lent.
-_WITHOUT: Final = range(1 + len(USER_FEATURES) + len(_DEPARTMENT))
-_WITH: Final = range(1 + len(_SEEN) + len(_LENT))
-
-
-class _Deal(NamedTuple):
-    """Which group each category is in [L], and each text [T], -1 for none."""
-
-    of_category: NDArray[np.int64]
-    of_text: NDArray[np.int64]
-
-
-def group_of(category: str) -> int:
-    """The group that a category is dealt into."""
-    return int(sha256(f"cold:{category}".encode()).hexdigest()[:8], 16) % GROUPS
+_CENTRED_WEIGHT: Final = _TREE.start + _DEPARTMENT.index("department_weight")
+#: What each model sees of the features.
+_COLUMNS: Final = {
+    "gbdt": (*_HOUSEHOLD,),
+    "gbdt_tree": (*_HOUSEHOLD, *_TREE),
+    "text_alone": (*_HOUSEHOLD, *_TEXT),
+    "text": (*_HOUSEHOLD, *_TREE, *_TEXT),
+}
+#: Where the level stands that its trees start from, in the order of ``_likenesses``.
+_LEVELS: Final = {"gbdt_tree": _TEXT.stop, "text_alone": _TEXT.stop + 1, "text": _TEXT.stop + 2}
+_DEPARTMENT_WEIGHT: Final = _TEXT.stop + len(_LEVELS)
 
 
 def score_held_out_categories(
@@ -66,72 +63,84 @@ def score_held_out_categories(
         progress: Shows bars.
         held_out: The test cutoffs of the held-out households, else the validation month of the others.
     """
-    reader, calendar, deal = SplitReader(samples, vectors), samples.calendar, _deal(samples)
-    days = calendar.tests if held_out else (calendar.validation,)
-    fit_days = calendar.fit_cutoffs()[::-1][::_EVERY]
-    advance = progress("hide categories", len(fit_days) + len(days))
-
-    def read(day: date, *, whose: bool) -> tuple[Split, NDArray[np.float32]]:
-        split = reader.read(day, held_out=whose)
-        advance(1)
-        return split, _features(samples, split, vectors, deal)
-
-    fitted = [read(day, whose=False) for day in fit_days]
-    asked = [read(day, whose=held_out) for day in days]
-    said: dict[str, list[Scores]] = {
-        "popularity": [np.exp(features[..., 0]) for _, features in asked],
-        "department_frequency": [features[..., 1 + _WEIGHT] for _, features in asked],
-        "gbdt": [np.zeros(features.shape[:2], dtype=np.float32) for _, features in asked],
-        "text": [np.zeros(features.shape[:2], dtype=np.float32) for _, features in asked],
-    }
-    told = progress("hold groups out", GROUPS)
-    for group in range(GROUPS):
-        mine = deal.of_category == group
-        blocks = [
-            Block(features[:, ~mine], split.inputs.bought.numpy()[:, ~mine]) for split, features in fitted
-        ]
-        for name, columns in (("gbdt", _WITHOUT), ("text", _WITH)):
-            learner = Learner(recipe, columns)
-            learner.fit(blocks)
-            for scores, (_, features) in zip(said[name], asked, strict=True):
-                scores[:, mine] = learner.predict(features[:, mine])
+    reader, hiding = SplitReader(samples, vectors), Hiding(samples, vectors)
+    fitted = reader.read_fit(_EVERY)
+    likenesses = _likenesses(vectors, fitted[0])
+    rows = _rows_by_group(fitted, hiding, likenesses, recipe, progress)
+    learners = [
+        {name: Learner(recipe, columns, _LEVELS.get(name)) for name, columns in _COLUMNS.items()}
+        for _ in range(GROUPS)
+    ]
+    told = progress("learn without each group", GROUPS)
+    for group, by_name in enumerate(learners):
+        for learner in by_name.values():
+            learner.fit(rows[group])
         told(1)
-    return [split for split, _ in asked], said
+    days = samples.calendar.tests if held_out else (samples.calendar.validation,)
+    advance = progress("ask about each group", len(days))
+    splits: list[Split] = []
+    said: dict[str, list[Scores]] = {}
+    for day in days:
+        split = reader.read(day, held_out=held_out)
+        for name, scores in _ask(split, hiding, likenesses, learners).items():
+            said.setdefault(name, []).append(scores)
+        splits.append(split)
+        advance(1)
+    return splits, said
 
 
-def _deal(samples: Samples) -> _Deal:
-    of_category = np.array([group_of(name) for name in samples.labels.names])
-    of_text = np.full(len(samples.texts), -1, dtype=np.int64)
-    known = samples.catalogue()
-    some = known.interest >= 0
-    of_text[known.text[some]] = of_category[known.interest[some]]
-    return _Deal(of_category, of_text)
+def _likenesses(vectors: TextVectors, split: Split) -> list[Likeness]:
+    departments = split.tables.departments
+    return [Likeness(None, departments), Likeness(vectors.names, None), Likeness(vectors.names, departments)]
 
 
-def _features(samples: Samples, split: Split, vectors: TextVectors, deal: _Deal) -> NDArray[np.float32]:
-    """Every category as if its group had never been sold, [n, L, F]."""
-    found = np.zeros((*split.derived.shape[:2], len(_WITH)), dtype=np.float32)
-    snapshot = samples.snapshot(split.day).of(split.inputs.households)
-    features = DerivedFeatures(split.tables, vectors.names)
-    for group in range(GROUPS):
-        mine = deal.of_category == group
-        seen = np.where((deal.of_text == group)[:, None], np.float32(0), vectors.texts)
-        history = split.inputs.history.clone()
-        history[:, torch.from_numpy(mine)] = torch.from_numpy(_NEVER_BOUGHT)
-        window = torch.from_numpy(pooled_windows(snapshot, seconds(split.day) * 1000, seen))
-        hidden = split.inputs._replace(history=history, window=window)
-        derived = derive(features, hidden).numpy().astype(np.float32)
-        lent = borrowed(derived[..., _LENT_COLUMNS], lending(vectors.names, ~mine))
-        rate = np.broadcast_to(_department_rates(split, mine), derived.shape[:2])[..., None]
-        whole = np.concatenate([rate, derived[..., _SEEN], lent], axis=-1)
-        found[:, mine] = whole[:, mine]
+def _rows_by_group(
+    fitted: Sequence[Split],
+    hiding: Hiding,
+    likenesses: Sequence[Likeness],
+    recipe: LearnerRecipe,
+    progress: Progress,
+) -> list[list[Rows]]:
+    """By asked group what a model may learn from the others, each hidden in its turn beside the asked one."""
+    draw = np.random.default_rng(recipe.seed)
+    found: list[list[Rows]] = [[] for _ in range(GROUPS)]
+    pairs = list(combinations(range(GROUPS), 2))
+    advance = progress("hide pairs of groups", len(fitted) * len(pairs))
+    for split in fitted:
+        bought = split.inputs.bought.numpy()
+        for pair in pairs:
+            features = _features(split, hiding, likenesses, pair)
+            for asked, learnt in (pair, pair[::-1]):
+                mine = hiding.group == learnt
+                found[asked].append(thinned(features[:, mine], bought[:, mine], recipe, draw))
+            advance(1)
     return found
 
 
-def _department_rates(split: Split, mine: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Log of the mean rate of the known categories in each category's department, of all if it has none, [L]."""
-    rates = np.exp(split.tables.rates[:, 0])
-    departments = split.tables.departments[~mine]  # [known, departments]
-    count = departments.sum(axis=0)
-    means = np.where(count > 0, rates[~mine] @ departments / np.maximum(count, 1), rates[~mine].mean())
-    return np.asarray(np.log(split.tables.departments @ means), dtype=np.float32)
+def _ask(
+    split: Split,
+    hiding: Hiding,
+    likenesses: Sequence[Likeness],
+    learners: Sequence[Mapping[str, Learner]],
+) -> dict[str, Scores]:
+    shape = split.inputs.bought.shape
+    names = ("popularity", "department_frequency", *_COLUMNS)
+    said = {name: np.zeros(shape, dtype=np.float32) for name in names}
+    for group, by_name in enumerate(learners):
+        mine = hiding.group == group
+        features = _features(split, hiding, likenesses, (group,))[:, mine]
+        said["popularity"][:, mine] = features[..., _LEVELS["gbdt_tree"]]
+        said["department_frequency"][:, mine] = features[..., _DEPARTMENT_WEIGHT]
+        for name, learner in by_name.items():
+            said[name][:, mine] = learner.predict(features)
+    return said
+
+
+def _features(split: Split, hiding: Hiding, likenesses: Sequence[Likeness], groups: Sequence[int]) -> Floats:
+    """Every category as if these groups had never been sold, [n, L, F], then the level by each likeness, then a counter."""
+    found = hiding.derived(split, groups)[..., _SEEN].numpy().astype(np.float32)
+    weight = found[..., _CENTRED_WEIGHT, None].copy()
+    found[..., _TREE.start :] -= found[..., _TREE.start :].mean(axis=0)
+    known, rates = ~np.isin(hiding.group, groups), split.tables.rates[:, 0]
+    levels = np.stack([likeness.levels(rates, known) for likeness in likenesses], axis=-1)  # [L, likenesses]
+    return np.concatenate([found, np.broadcast_to(levels, (len(found), *levels.shape)), weight], axis=-1)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from trainer.evaluate import Scores, questions
-from trainer.pooling import Asked, auc_interval, measure, ndcg_interval
+from trainer.pooling import Asked, drawn_macro_auc, measure, middle_95, ndcg_interval
 from trainer.rows import Split
 
 TEXT: Final = "text"
 #: Whose scores are probabilities.
-_PROBABILITIES: Final = (TEXT, "gbdt")
+_PROBABILITIES: Final = (TEXT, "text_alone", "gbdt", "gbdt_tree")
 
 Table = dict[str, dict[str, Any]]
 #: By model and cutoff.
@@ -43,16 +43,22 @@ def cold_table(asked: Questions, said: Mapping[str, Sequence[Scores]]) -> Table:
             name: measure(cutoffs, scores, probabilities=name in _PROBABILITIES)
             for name, scores in said.items()
         }
-        gains = {name: _gain(said, name, cutoffs) for name in said if name != TEXT}
-        found[variant] = {"models": models, "text_minus": gains}
+        found[variant] = {"models": models, "text_minus": _gains(said, cutoffs)}
     return found
 
 
-def _gain(
-    said: Mapping[str, Sequence[Scores]], rival: str, cutoffs: Sequence[Asked]
-) -> dict[str, list[float]]:
-    pair = said[TEXT], said[rival]
-    return {"ndcg10_ci": ndcg_interval(*pair, cutoffs), "macro_auc_ci": auc_interval(*pair, cutoffs)}
+def _gains(
+    said: Mapping[str, Sequence[Scores]], cutoffs: Sequence[Asked]
+) -> dict[str, dict[str, list[float]]]:
+    drawn = {name: drawn_macro_auc(scores, cutoffs) for name, scores in said.items()}
+    return {
+        name: {
+            "ndcg10_ci": ndcg_interval(said[TEXT], scores, cutoffs),
+            "macro_auc_ci": middle_95(drawn[TEXT] - drawn[name]),
+        }
+        for name, scores in said.items()
+        if name != TEXT
+    }
 
 
 def cold_markdown(tasks: Mapping[str, Table]) -> str:
