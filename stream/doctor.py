@@ -39,7 +39,7 @@ async def examine(settings: Settings) -> list[Finding]:
     bundle_finding, bundle = _repository(settings, version)
     findings.append(bundle_finding)
     if bundle is not None:
-        findings += _images(settings, bundle)
+        findings += examine_images(settings, bundle)
         findings.append(await _triton(settings, bundle))
     findings.append(_disk(settings))
     return findings
@@ -80,7 +80,8 @@ def _repository(settings: Settings, version: str | None) -> tuple[Finding, Model
     return Finding(ok=True, text=text), bundle
 
 
-def _images(settings: Settings, bundle: ModelBundle) -> list[Finding]:
+def examine_images(settings: Settings, bundle: ModelBundle) -> list[Finding]:
+    """Whether the image catalogue can be read and fits the version; nothing if there is none."""
     if settings.model.images is None:
         return []
     try:

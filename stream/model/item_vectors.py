@@ -1,21 +1,25 @@
 """Vectors of items with images: the text's vector, from the cache or the model, fused with the image's."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
 from stream.errors import ConfigurationError
 from stream.fusing import Floats, Fusion, fused
 from stream.model.images import ImageCatalogue
-from stream.model.observer import ModelObserver, NoObserver
+from stream.model.observer import ModelObserver
 from stream.model.port import ModelPort
 from stream.model.repository import ModelBundle
 from stream.model.vectors import TextEncoder, VectorCache
 from stream.render import text_and_image, text_hash
 
 log = structlog.get_logger(__name__)
+
+#: Other tasks get their turn after so many new vectors: of images of 1,024 numbers about 1 ms.
+_YIELD_EVERY: Final = 32
 
 
 class ItemImages(NamedTuple):
@@ -77,8 +81,6 @@ class ItemEncoder(TextEncoder):
         super().__init__(model, encoder_version, cache, observer=observer)
         self._images = images
         self._fused_key = images.key(encoder_version)
-        self._vectors = cache
-        self._told = observer or NoObserver()
 
     async def vectors(self, text_by_hash: Mapping[int, str]) -> dict[int, Floats]:
         """The vector [D] of every appearance, by its hash; see ``TextEncoder``.
@@ -94,7 +96,7 @@ class ItemEncoder(TextEncoder):
             text, image_id = text_and_image(appeared)
             if not image_id:
                 asked[appearance_hash] = text
-            elif (vector := self._vectors.get((self._fused_key, appearance_hash))) is not None:
+            elif (vector := self._cache.get((self._fused_key, appearance_hash))) is not None:
                 found[appearance_hash] = vector
             else:
                 # By the text's own hash, so that a text with several images is encoded once.
@@ -103,22 +105,24 @@ class ItemEncoder(TextEncoder):
                 parts[appearance_hash] = plain, self._images.catalogue.get(image_id)
         self._tell(len(found), [image for _, image in parts.values()])
         texts = await super().vectors(asked)
-        for appearance_hash in text_by_hash.keys() - found.keys():
+        for count, appearance_hash in enumerate(text_by_hash.keys() - found.keys(), start=1):
             plain, image = parts.get(appearance_hash, (appearance_hash, None))
             found[appearance_hash] = (
                 texts[plain] if image is None else self._joined(appearance_hash, texts[plain], image)
             )
+            if count % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
         return found
 
     def _joined(self, appearance_hash: int, text: Floats, image: Floats) -> Floats:
         vector = fused(text, image, self._images.fusion)
         vector.setflags(write=False)
-        self._vectors.put((self._fused_key, appearance_hash), vector)
+        self._cache.put((self._fused_key, appearance_hash), vector)
         return vector
 
     def _tell(self, cached: int, images: Sequence[Floats | None]) -> None:
         if cached or images:
             unknown = sum(image is None for image in images)
-            self._told.images_looked_up(cached + len(images) - unknown, unknown)
+            self._observer.images_looked_up(cached + len(images) - unknown, unknown)
         if cached:
-            self._told.vectors_looked_up(cached, 0, len(self._vectors))
+            self._observer.vectors_looked_up(cached, 0, len(self._cache))

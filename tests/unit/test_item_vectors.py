@@ -1,5 +1,7 @@
 """Items with images get fused vectors; those without get what they always got."""
 
+import asyncio
+
 import numpy as np
 import pytest
 
@@ -107,6 +109,23 @@ async def test_vectors_of_another_catalogue_weight_or_projection_are_not_taken()
         assert not np.allclose(vectors[text_hash(RED)], red)
     same = await bench.another(ItemImages(CATALOGUE, bench.fusion)).vectors({text_hash(RED): RED})
     assert same[text_hash(RED)] is red
+
+
+async def test_many_new_items_let_other_tasks_have_their_turn() -> None:
+    bench, turns = Bench(), 0
+    await bench.ask("tea cup")
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count_turns())
+    await bench.encoder.vectors({number: appearance("tea cup", "red") for number in range(1000)})
+    other.cancel()
+
+    assert turns >= 1000 // 32
 
 
 async def test_without_the_model_there_is_no_vector_and_nothing_is_remembered() -> None:

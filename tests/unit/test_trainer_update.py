@@ -1,5 +1,6 @@
 """An update of a made shop's version: what it starts from, what it keeps, and what it is held against."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,10 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 import trainer.update  # noqa: E402
+from stream.model.repository import load_bundle  # noqa: E402
+from stream.render import appearance  # noqa: E402
 from tests.made_samples import REPOSITORY, write_made_samples  # noqa: E402
+from tests.toy_repository import add_projection  # noqa: E402
 from tests.unit.test_trainer_head import head, tables  # noqa: E402
 from trainer.ads import assumed_response  # noqa: E402
 from trainer.cli import app  # noqa: E402
@@ -22,10 +26,11 @@ from trainer.export import export_head, round_to_half  # noqa: E402
 from trainer.fit_head import HeadRecipe, fit_scaling  # noqa: E402
 from trainer.handover import WEIGHTS, handover_files, load_weights, save_handover, save_weights  # noqa: E402
 from trainer.head import HeadShape, InterestHead  # noqa: E402
+from trainer.images import kept_fusion  # noqa: E402
 from trainer.progress import silent  # noqa: E402
 from trainer.publish import Version, publish, read_manifest  # noqa: E402
 from trainer.rows import SplitReader, TextVectors, training_rows  # noqa: E402
-from trainer.samples import Purchases, purchases_path  # noqa: E402
+from trainer.samples import Purchases, images_path, purchases_path  # noqa: E402
 from trainer.update import UpdateRecipe, require_same_interests, update_head  # noqa: E402
 from trainer.workspace import Workspace  # noqa: E402
 
@@ -176,6 +181,36 @@ def test_an_update_gives_the_same_again(
 
     for name, tensor in head_of(work).state_dict().items():
         assert torch.equal(tensor, once[name]), name
+
+
+def test_an_update_of_a_version_with_images_goes_on_with_them(
+    first: Workspace, repository: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(repository, models)
+    add_projection(models / "interest_head" / "1", vectors(3).T, weight=0.5)
+    plain, named = (Workspace(tmp_path / name, tmp_path / f"{name}-samples") for name in ("plain", "named"))
+    for made in (plain, named):
+        shutil.copytree(first.samples_directory, made.samples_directory)
+    described = named.samples_directory / "samples.json"
+    document = json.loads(described.read_text(encoding="utf-8"))
+    document["texts"][0] = appearance(document["texts"][0], "cup")
+    described.write_text(json.dumps(document), encoding="utf-8")
+    np.savez(images_path(named.samples_directory), image_ids=["cup"], vectors=np.ones((1, 3)))
+
+    update_head(named, models, recipe(weeks=1), silent)
+
+    fusion = load_bundle(models).fusion
+    kept = kept_fusion(named.directory)
+    texts = vectors(len(named.samples().texts))
+    assert fusion is not None
+    assert kept is not None
+    assert np.array_equal(kept.projection, fusion.projection)
+    assert kept.weight == 0.5
+    changed = np.flatnonzero((named.vectors().texts != texts).any(axis=1))
+    assert changed.tolist() == [0]
+    with pytest.raises(TrainerError, match="takes images of 3 numbers, and the samples have none"):
+        update_head(plain, models, recipe(weeks=1), silent)
 
 
 def test_samples_of_other_interests_are_refused(first: Workspace) -> None:
