@@ -21,6 +21,7 @@ from trainer.capacity import require_memory
 from trainer.card import card as model_card
 from trainer.card import parity_table
 from trainer.cold.cli import cold
+from trainer.distill_cli import distill_command
 from trainer.engines_cli import half, openvino
 from trainer.errors import TrainerError
 from trainer.evaluate import markdown, put_table
@@ -62,6 +63,7 @@ app.add_typer(plain, name="plain")
 app.add_typer(search, name="search")
 app.command("pretrain")(pretrain_command)
 app.command("contrast")(contrast_command)
+app.command("distill")(distill_command)
 app.command()(half)
 app.command()(openvino)
 app.command()(drift)

@@ -19,6 +19,7 @@ from transformers import BertModel
 from trainer.contract import DIMENSIONS, MAX_TOKENS
 
 _INT8_LEVELS: Final = 127.0
+_LAYER: Final = "bert.encoder.layer."
 
 
 class BehaviourEncoder(nn.Module):
@@ -32,6 +33,16 @@ class BehaviourEncoder(nn.Module):
         positions = embeddings.position_embeddings.weight[:MAX_TOKENS].detach().clone()
         embeddings.position_embeddings = nn.Embedding.from_pretrained(positions, freeze=False)
         bert.config.max_position_embeddings = MAX_TOKENS
+
+    @property
+    def layers(self) -> int:
+        """How many Transformer layers it has."""
+        return len(self.bert.encoder.layer)
+
+    def keep_layers(self, kept: Sequence[int]) -> None:
+        """Leave out all layers but these, by number from 0 next to the word vectors."""
+        self.bert.encoder.layer = nn.ModuleList(self.bert.encoder.layer[number] for number in kept)
+        self.bert.config.num_hidden_layers = len(kept)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Unit vectors [B, D] of int32 token ids [B, T] and their mask [B, T], 1 where a token is."""
@@ -121,8 +132,12 @@ def save_encoder(encoder: BehaviourEncoder, path: Path) -> None:
 
 
 def load_encoder(base: Path, path: Path) -> BehaviourEncoder:
-    """The encoder with the weights that :func:`save_encoder` wrote."""
-    encoder = load_base(base)
-    encoder.load_state_dict(load_file(path))
+    """The encoder with the weights that :func:`save_encoder` wrote, and as many layers as these have."""
+    encoder, weights = load_base(base), load_file(path)
+    numbers = {
+        int(name.removeprefix(_LAYER).partition(".")[0]) for name in weights if name.startswith(_LAYER)
+    }
+    encoder.keep_layers(sorted(numbers))
+    encoder.load_state_dict(weights)
     encoder.eval()
     return encoder

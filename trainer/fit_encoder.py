@@ -44,21 +44,36 @@ def fit_encoder(
 
     Words that no text of this shop has would otherwise be left behind, and other shops need them.
     """
-    torch.manual_seed(recipe.seed)
     draw = np.random.default_rng(recipe.seed)
+    share = lesson.weights[lesson.fit] / lesson.weights[lesson.fit].sum()
+    teacher = torch.from_numpy(lesson.teacher)
+    batch = min(recipe.batch, int((share > 0.0).sum()))
+
+    def loss() -> Tensor:
+        rows = draw.choice(lesson.fit, batch, replace=False, p=share)
+        vectors = encoder(*tokenize(tokenizer, [lesson.texts[row] for row in rows]))
+        return disagreement(vectors, teacher[rows], recipe.temperature, recipe.teacher_temperature)
+
+    return descend(encoder, recipe, loss, advance, tell_loss)
+
+
+def descend(
+    encoder: BehaviourEncoder,
+    recipe: EncoderRecipe,
+    batch_loss: Callable[[], Tensor],
+    advance: Callable[[int], None],
+    tell_loss: Callable[[float], None],
+) -> float:
+    """AdamW on the loss of one batch after the other, all weights but the word vectors; the mean loss of the last tenth."""
+    torch.manual_seed(recipe.seed)
     encoder.bert.embeddings.requires_grad_(requires_grad=False)
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
-    share = lesson.weights[lesson.fit] / lesson.weights[lesson.fit].sum()
-    teacher = torch.from_numpy(lesson.teacher)
     losses: list[float] = []
-    batch = min(recipe.batch, int((share > 0.0).sum()))
     encoder.train()
     for _ in range(recipe.steps):
-        rows = draw.choice(lesson.fit, batch, replace=False, p=share)
-        vectors = encoder(*tokenize(tokenizer, [lesson.texts[row] for row in rows]))
-        loss = _disagreement(vectors, teacher[rows], recipe)
+        loss = batch_loss()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
@@ -75,9 +90,9 @@ def _rate(step: int, recipe: EncoderRecipe) -> float:
     return min(1.0, (step + 1) / recipe.warmup_steps) * max(0.05, 1.0 - step / recipe.steps)
 
 
-def _disagreement(vectors: Tensor, teacher: Tensor, recipe: EncoderRecipe) -> Tensor:
+def disagreement(vectors: Tensor, teacher: Tensor, temperature: float, teacher_temperature: float) -> Tensor:
     """Cross-entropy between the teacher's and the encoder's choice of neighbours within the batch; not of oneself."""
     itself = torch.eye(len(vectors)) * -1e4
-    wanted = torch.softmax(teacher @ teacher.T / recipe.teacher_temperature + itself, dim=1)
-    given = torch.log_softmax(vectors @ vectors.T / recipe.temperature + itself, dim=1)
+    wanted = torch.softmax(teacher @ teacher.T / teacher_temperature + itself, dim=1)
+    given = torch.log_softmax(vectors @ vectors.T / temperature + itself, dim=1)
     return -(wanted * given).sum(dim=1).mean()

@@ -1,13 +1,23 @@
 """Training stage: encoder, then head, both rounded to what is shipped before anything is measured with them."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from trainer.calibration import fit_curve, fit_line, fit_steps
-from trainer.copurchase import agreement, make_lesson
-from trainer.encoder import base_directory, encode, load_base, load_tokenizer, round_to_int8, save_encoder
+from trainer.copurchase import Lesson, agreement, make_lesson
+from trainer.encoder import (
+    BehaviourEncoder,
+    base_directory,
+    encode,
+    load_base,
+    load_tokenizer,
+    round_to_int8,
+    save_encoder,
+)
 from trainer.evaluate import questions
 from trainer.export import round_to_half
 from trainer.fit_encoder import EncoderRecipe, fit_encoder
@@ -44,6 +54,29 @@ def train_encoder(
     before = encode(encoder, tokenizer, lesson.texts)
     bar, tell_loss = progress("fine-tune encoder", recipe.steps), tracking.losses("encoder")
     loss = fit_encoder(encoder, tokenizer, lesson, recipe, bar, tell_loss)
+    return {
+        "loss": loss,
+        "agreement_unseen_before": agreement(lesson, before, lesson.unseen),
+        **keep_encoder(work, encoder, tokenizer, lesson, recipe.image_weight).figures,
+    }
+
+
+class Kept(NamedTuple):
+    """What :func:`keep_encoder` kept."""
+
+    #: Of the lesson's texts, in int8.
+    vectors: NDArray[np.float32]
+    figures: dict[str, Any]
+
+
+def keep_encoder(
+    work: Workspace, encoder: BehaviourEncoder, tokenizer: Tokenizer, lesson: Lesson, image_weight: float
+) -> Kept:
+    """Round an encoder to int8 and save it with the vectors of all texts and names, which are the lesson's.
+
+    Vectors of texts are fused with images if there are any.
+    """
+    samples = work.samples()
     exact = encode(encoder, tokenizer, lesson.texts)
     round_to_int8(encoder)
     rounded = encode(encoder, tokenizer, lesson.texts)
@@ -51,21 +84,20 @@ def train_encoder(
     count = len(samples.texts)
     # Names as they are stored, so that the head is trained with what the worker reads.
     names = rounded[count:].astype(np.float16).astype(np.float32)
-    images = fit_fusion(samples, rounded[:count], recipe.image_weight, work.directory)
+    images = fit_fusion(samples, rounded[:count], image_weight, work.directory)
     texts = fused_texts(rounded[:count], samples, kept_fusion(work.directory))
     work.save_vectors(TextVectors(texts, names))
     cosines = (exact * rounded).sum(axis=1)
-    return {
-        "loss": loss,
+    figures = {
         "texts": count,
         "unseen_texts": len(lesson.unseen),
-        "agreement_unseen_before": agreement(lesson, before, lesson.unseen),
         "agreement_unseen_after": agreement(lesson, exact, lesson.unseen),
         "agreement_unseen_int8": agreement(lesson, rounded, lesson.unseen),
         "int8_drift_min_cosine": float(cosines.min()),
         "int8_drift_mean_cosine": float(cosines.mean()),
         **({"images": images} if images else {}),
     }
+    return Kept(rounded, figures)
 
 
 def train_head(
