@@ -46,14 +46,14 @@ def export_encoder(encoder: BehaviourEncoder, path: Path) -> None:
     batch = torch.export.Dim("batch", min=1, max=4096)
     tokens = torch.export.Dim("tokens", min=2, max=MAX_TOKENS)
     shapes = {0: batch, 1: tokens}
-    model = _export(
+    model = export_module(
         encoder.eval(),
         (ids, ids.clone()),
         {"input_ids": shapes, "attention_mask": shapes},
         (ENCODER_INPUTS, ENCODER_OUTPUTS),
     )
     store_in_int8(model)
-    _save(model, path)
+    save_onnx(model, path)
 
 
 def export_head(head: InterestHead, labels: int, path: Path) -> None:
@@ -65,9 +65,9 @@ def export_head(head: InterestHead, labels: int, path: Path) -> None:
         torch.zeros((2, len(WINDOW_HALF_LIVES_DAYS), DIMENSIONS)),
     )
     shapes = {name: {0: batch} for name in ("history", "user", "window")}
-    model = _export(head.eval(), inputs, shapes, (HEAD_INPUTS, HEAD_OUTPUTS))
+    model = export_module(head.eval(), inputs, shapes, (HEAD_INPUTS, HEAD_OUTPUTS))
     store_in_half(model)
-    _save(model, path)
+    save_onnx(model, path)
 
 
 def round_to_half(head: InterestHead) -> None:
@@ -99,12 +99,13 @@ def store_in_half(model: onnx.ModelProto) -> None:
         _replace(model.graph, weight, half, "Cast", to=TensorProto.FLOAT)
 
 
-def _export(
+def export_module(
     module: torch.nn.Module,
     inputs: tuple[torch.Tensor, ...],
     dynamic_shapes: dict[str, Any],
     names: tuple[tuple[str, ...], tuple[str, ...]],
 ) -> onnx.ModelProto:
+    """A module as ONNX of the pinned opset; ``names`` are those of its inputs and of its outputs."""
     with torch.no_grad(), warnings.catch_warnings():
         # Of two inputs with one batch axis only the first names it, which is what is meant.
         warnings.filterwarnings("ignore", message="# The axis name", category=UserWarning)
@@ -125,7 +126,8 @@ def _export(
     return model
 
 
-def _save(model: onnx.ModelProto, path: Path) -> None:
+def save_onnx(model: onnx.ModelProto, path: Path) -> None:
+    """Check and write a file that old servers read too, without the exporter's notes."""
     model.ir_version = min(model.ir_version, MAX_IR_VERSION)
     # Shapes of intermediate values and the exporter's notes are of no use to a server.
     del model.graph.value_info[:]

@@ -14,7 +14,7 @@ from trainer.calibration import fit_curve, fit_line, fit_steps  # noqa: E402
 from trainer.contract import HEAD_INPUTS, HEAD_OUTPUTS  # noqa: E402
 from trainer.derived import FEATURES, HISTORY_ONLY, TEXT_FEATURES  # noqa: E402
 from trainer.errors import ParityError  # noqa: E402
-from trainer.export import OPSET, _save, export_head, round_to_half  # noqa: E402
+from trainer.export import OPSET, export_head, round_to_half, save_onnx  # noqa: E402
 from trainer.fit_head import HeadRecipe, TrainingRows, fit_network, fit_scaling, predict  # noqa: E402
 from trainer.head import HeadShape, InterestHead, MonotoneCurve  # noqa: E402
 from trainer.parity import (  # noqa: E402
@@ -137,7 +137,7 @@ def test_a_large_table_is_stored_once(tmp_path: Path) -> None:
         helper.make_graph(nodes, "tables", [], [out], tensors), opset_imports=[helper.make_opsetid("", OPSET)]
     )
 
-    _save(model, tmp_path / "model.onnx")
+    save_onnx(model, tmp_path / "model.onnx")
 
     saved = onnx.load(tmp_path / "model.onnx")
     assert [tensor.name for tensor in saved.graph.initializer] == ["a", "c"]
