@@ -135,6 +135,10 @@ def test_the_classification_report_has_every_interest_and_the_averages() -> None
         int(split.inputs.bought.sum()) for split in given.splits
     )
     assert found["interests"]["interest 3"]["recall"] > 0.5
+    active = np.concatenate([split.inputs.bought.numpy()[split.inputs.active] for split in given.splits])
+    assert found["interests"]["interest 3"]["happened"] == pytest.approx(active[:, 3].mean())
+    gaps = [abs(row["said"] - row["happened"]) for row in found["interests"].values()]
+    assert found["mean_gap"] == pytest.approx(np.mean(gaps))
 
 
 def test_reliability_follows_what_happened() -> None:

@@ -30,6 +30,9 @@ def best_threshold(scored: Scored) -> float:
 def classified(scored: Scored, threshold: float, names: list[str]) -> dict[str, Any]:
     """scikit-learn's ``classification_report`` of *all* per interest, and its averages, over active households.
 
+    Each interest also has its mean score (``said``) and the share that bought it (``happened``); ``mean_gap`` is the mean over
+    interests of how far the two are apart.
+
     Args:
         scored: The rows.
         threshold: From :func:`best_threshold`.
@@ -44,7 +47,15 @@ def classified(scored: Scored, threshold: float, names: list[str]) -> dict[str, 
         bought, said >= threshold, target_names=names, output_dict=True, zero_division=0
     )
     averages = {name: row for name, row in told.items() if name not in set(names)}
-    return {"threshold": threshold, "averages": averages, "interests": {name: told[name] for name in names}}
+    odds = zip(names, said.mean(axis=0), bought.mean(axis=0), strict=True)
+    interests = {name: {**told[name], "said": float(s), "happened": float(h)} for name, s, h in odds}
+    gaps = [abs(row["said"] - row["happened"]) for row in interests.values()]
+    return {
+        "threshold": threshold,
+        "averages": averages,
+        "interests": interests,
+        "mean_gap": float(np.mean(gaps)),
+    }
 
 
 def reliability(scored: Scored) -> dict[str, list[dict[str, float]]]:
