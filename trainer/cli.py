@@ -40,7 +40,7 @@ from trainer.release import publish_version
 from trainer.report.stage import ReportChoice, write_report
 from trainer.samples_command import WORK, ArchiveOption, ImagesOption, WorkOption, make_samples, samples
 from trainer.search.cli import app as search
-from trainer.stages import Evaluation, ad_response, coupon_response, evaluation_protocol
+from trainer.stages import Evaluation, Models, ad_response, coupon_response, evaluation_protocol, models_of
 from trainer.stages import evaluate as evaluate_stage
 from trainer.stages import export as export_stage
 from trainer.telling import tell
@@ -159,14 +159,15 @@ def evaluate(
 ) -> None:
     """Rank the held-out households' test months with the head and its baselines."""
     workspace, validation = Workspace(work), cutoff is _Cutoff.VALIDATION
+    models = models_of(workspace, repository)
     found, evaluation = _evaluate(
-        workspace, _recipe(quick=quick), repository=repository, live=live, validation=validation
+        workspace, models, _recipe(quick=quick), repository=repository, live=live, validation=validation
     )
     given = " ".join(["interestflow-trainer evaluate", *_flags(repository, live=live, validation=validation)])
     if page is not None:
         put_table(page, markdown(evaluation.variants, evaluation.intent, given))
     if report is not None:
-        choice = ReportChoice(report, given, repository, validation, groups)
+        choice = ReportChoice(report, given, models, validation, groups)
         write_report(workspace, evaluation, found.get("coupon_response", {}), choice)
     tell({**found.pop("variants"), **found}, json)
 
@@ -254,7 +255,7 @@ def make(
     with shown(_CONSOLE) as progress:
         figures: dict[str, Any] = {"train": _train(workspace, recipe, progress, settings)}
     figures["export"] = _export(workspace, recipe)
-    figures["evaluate"], _ = _evaluate(workspace, recipe, repository=None, live=False)
+    figures["evaluate"], _ = _evaluate(workspace, models_of(workspace), recipe, repository=None, live=False)
     # What the shipped recipe is known to fail is known of the shipped data alone.
     forced = recipe.shortfalls if archive is None else {}
     figures["publish"] = publish_version(workspace, out, stub, recipe, forced)
@@ -307,25 +308,29 @@ def _train(
 def _export(work: Workspace, recipe: Recipe) -> dict[str, Any]:
     parity = export_stage(work, recipe.head)
     work.save_json("export", parity)
-    response = ad_response(work)
+    response = ad_response(work.samples(), models_of(work))
     work.save_json("ads", response)
     return {"pytorch_onnx": parity, "ad_response": response}
 
 
 def _evaluate(
-    work: Workspace, recipe: Recipe, *, repository: Path | None, live: bool, validation: bool = False
+    work: Workspace,
+    models: Models,
+    recipe: Recipe,
+    *,
+    repository: Path | None,
+    live: bool,
+    validation: bool = False,
 ) -> tuple[dict[str, Any], Evaluation]:
     with shown(_CONSOLE) as progress:
-        evaluation = evaluate_stage(
-            work, recipe.rivals, progress, repository=repository, live=live, validation=validation
-        )
+        evaluation = evaluate_stage(work, models, recipe.rivals, progress, live=live, validation=validation)
     figures: dict[str, Any] = {
         "variants": evaluation.variants,
         "intent": evaluation.intent,
         "acts": evaluation.acts,
     }
     if not validation:
-        figures["coupon_response"] = coupon_response(work, repository)
+        figures["coupon_response"] = coupon_response(work.samples(), models)
         flags = _flags(repository, live=live, validation=False)
         figures["test_looks"] = count_look(
             work.directory / LOOKS, " ".join(["interestflow-trainer evaluate", *flags])

@@ -34,6 +34,7 @@ from trainer.parity import (
 )
 from trainer.probe import make_probe, worst
 from trainer.progress import Progress
+from trainer.published_parity import onnx_file
 from trainer.report.scored import Scored
 from trainer.rival_cache import RivalCache
 from trainer.rivals import RivalRecipe, Rivals
@@ -43,6 +44,14 @@ from trainer.tables import Matrix
 from trainer.workspace import Workspace
 
 _BATCH: Final = 64
+
+
+class Models(NamedTuple):
+    """An exported pair, and its vectors of the samples' texts and images."""
+
+    encoder: OnnxModel
+    head: OnnxModel
+    vectors: TextVectors
 
 
 class Evaluation(NamedTuple):
@@ -77,49 +86,61 @@ def export(work: Workspace, recipe: HeadRecipe) -> dict[str, Any]:
     return {name: asdict(require_parity(gap, f"PyTorch and ONNX {name}")) for name, gap in found.items()}
 
 
-def ad_response(work: Workspace, repository: Path | None = None) -> dict[str, Any]:
+def models_of(work: Workspace, repository: Path | None = None) -> Models:
+    """The run's own pair, or that of a repository's newest version, which needs nothing of the run but its samples."""
+    if repository is None:
+        return Models(onnx_encoder(work.encoder_onnx), onnx_head(work.head_onnx), work.vectors())
+    bundle, samples, tokenizer = load_bundle(repository), work.samples(), load_tokenizer(base_directory())
+    encoder, head = (
+        load(onnx_file(repository, model))
+        for load, model in ((onnx_encoder, bundle.encoder), (onnx_head, bundle.head))
+    )
+    texts, names = (
+        encode_texts(encoder, tokenizer, given) for given in (samples.texts, samples.labels.names)
+    )
+    return Models(encoder, head, TextVectors(fused_texts(texts, samples, bundle.fusion), names))
+
+
+def ad_response(samples: Samples, models: Models) -> dict[str, Any]:
     """The manifest's section ``ad_response``; an assumption if the data has no mailings."""
-    samples, vectors = work.samples(), work.vectors()
     if not samples.mailed:
         return assumed_response()
-    encoder, head = _models(work, repository)
     tokenizer = load_tokenizer(base_directory())
 
     def encode(texts: Sequence[str]) -> Matrix:
-        return encode_texts(encoder, tokenizer, texts)
+        return encode_texts(models.encoder, tokenizer, texts)
 
-    rows = response_rows(samples, head, encode, vectors.names, vectors.texts)
+    rows = response_rows(samples, models.head, encode, models.vectors.names, models.vectors.texts)
     return fit_response(samples, rows)
 
 
-def coupon_response(work: Workspace, repository: Path | None) -> dict[str, Any]:
+def coupon_response(samples: Samples, models: Models) -> dict[str, Any]:
     """How well a response model on this head does on later campaigns, by rows; empty if the data has no mailings."""
-    metrics = ad_response(work, repository)["metrics"]
+    metrics = ad_response(samples, models)["metrics"]
     return {name: metrics[name] for name in ("test", "test_held_out") if name in metrics}
 
 
 def evaluate(
     work: Workspace,
+    models: Models,
     recipe: RivalRecipe,
     progress: Progress,
     *,
-    repository: Path | None = None,
     live: bool = False,
     validation: bool = False,
 ) -> Evaluation:
-    """The report of the exported head and its baselines over the test cutoffs, of purchase intent and of single acts.
+    """The report of the head and its baselines over the test cutoffs, of purchase intent and of single acts.
 
     Args:
-        work: With samples, and with the exported models unless a repository is given.
+        work: With samples.
+        models: What is evaluated.
         recipe: For the rivals.
         progress: Shows bars.
-        repository: Evaluate the published version there instead.
         live: Add gradient boosting with counts of all users up to the cutoff.
         validation: Score the validation cutoff of the households that are not held out instead: choices are made
             there, so that the test stays unseen.
     """
     samples = work.samples()
-    head, vectors = head_and_vectors(work, repository)
     days = (samples.calendar.validation,) if validation else samples.calendar.tests
 
     def read(reader: SplitReader) -> list[Split]:
@@ -130,34 +151,22 @@ def evaluate(
             advance(1)
         return splits
 
-    reader = SplitReader(samples, vectors)
+    reader = SplitReader(samples, models.vectors)
     splits = read(reader)
     rivals = Rivals(samples, recipe, RivalCache(work.rivals_directory), progress)
     scores = rivals.scores(reader, splits)
     if live:
-        fresh = SplitReader(samples, vectors, live=True)
+        fresh = SplitReader(samples, models.vectors, live=True)
         scores.update(rivals.live_scores(fresh, read(fresh)))
-    answers = [ask_head(head, split.inputs) for split in splits]
+    answers = [ask_head(models.head, split.inputs) for split in splits]
     scores[MODEL] = [answer.scores for answer in answers]
     scored = Scored(splits, scores, [answer.intent for answer in answers])
     return Evaluation(
         variants=report(splits, scores, progress),
         intent=intent_report(splits, scored.intent),
-        acts=acts_report(head, splits[0].inputs, vectors.names),
+        acts=acts_report(models.head, splits[0].inputs, models.vectors.names),
         scored=scored,
     )
-
-
-def head_and_vectors(work: Workspace, repository: Path | None) -> tuple[OnnxModel, TextVectors]:
-    """The exported head of the run, or of a repository's newest version, and its vectors of the samples' texts and images."""
-    encoder, head = _models(work, repository)
-    if repository is None:
-        return head, work.vectors()
-    samples, tokenizer = work.samples(), load_tokenizer(base_directory())
-    texts, names = (
-        encode_texts(encoder, tokenizer, given) for given in (samples.texts, samples.labels.names)
-    )
-    return head, TextVectors(fused_texts(texts, samples, load_bundle(repository).fusion), names)
 
 
 def evaluation_protocol(samples: Samples) -> dict[str, Any]:
@@ -167,17 +176,6 @@ def evaluation_protocol(samples: Samples) -> dict[str, Any]:
         "cutoffs": [day.isoformat() for day in samples.calendar.tests],
         "labels": samples.labels.hash,
     }
-
-
-def _models(work: Workspace, repository: Path | None) -> tuple[OnnxModel, OnnxModel]:
-    """Encoder and head of the run, or of a repository's newest version."""
-    if repository is None:
-        return onnx_encoder(work.encoder_onnx), onnx_head(work.head_onnx)
-    bundle = load_bundle(repository)
-    paths = [
-        repository / model.name / model.version / "model.onnx" for model in (bundle.encoder, bundle.head)
-    ]
-    return onnx_encoder(paths[0]), onnx_head(paths[1])
 
 
 def encode_texts(

@@ -31,7 +31,14 @@ from trainer.recipe import Recipe
 from trainer.release import PREDECESSOR, publish_version
 from trainer.samples import Samples
 from trainer.samples_command import WORK, WorkOption
-from trainer.stages import ad_response, coupon_response, encode_texts, evaluate, evaluation_protocol
+from trainer.stages import (
+    ad_response,
+    coupon_response,
+    encode_texts,
+    evaluate,
+    evaluation_protocol,
+    models_of,
+)
 from trainer.telling import tell
 from trainer.update import UpdateRecipe, measure_predecessor, update_head
 from trainer.workspace import Workspace
@@ -133,15 +140,16 @@ def update(
 
 def _judge(work: Workspace, repository: Path, recipe: Recipe, progress: Progress) -> None:
     """Evaluate the updated run over the test cutoffs, and its predecessor on the same."""
-    work.save_json("ads", ad_response(work))
-    found = evaluate(work, recipe.rivals, progress)
-    told = {"protocol": evaluation_protocol(work.samples()), "onnx_sha256": work.onnx_sha256()}
+    models, samples = models_of(work), work.samples()
+    work.save_json("ads", ad_response(samples, models))
+    found = evaluate(work, models, recipe.rivals, progress)
+    told = {"protocol": evaluation_protocol(samples), "onnx_sha256": work.onnx_sha256()}
     looks = count_look(work.directory / LOOKS, _COMMAND)
     figures = {
         "variants": found.variants,
         "intent": found.intent,
         "acts": found.acts,
-        "coupon_response": coupon_response(work, None),
+        "coupon_response": coupon_response(samples, models),
         "test_looks": looks,
     }
     work.save_json("evaluate", {**figures, **told})

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
+import trainer.cli  # noqa: E402
+import trainer.stages  # noqa: E402
 import trainer.update  # noqa: E402
 from stream.model.repository import load_bundle  # noqa: E402
 from stream.render import appearance  # noqa: E402
@@ -29,8 +31,10 @@ from trainer.head import HeadShape, InterestHead  # noqa: E402
 from trainer.images import kept_fusion  # noqa: E402
 from trainer.progress import silent  # noqa: E402
 from trainer.publish import Version, publish, read_manifest  # noqa: E402
+from trainer.report.scored import Scored  # noqa: E402
 from trainer.rows import SplitReader, TextVectors, training_rows  # noqa: E402
 from trainer.samples import Purchases, images_path, purchases_path  # noqa: E402
+from trainer.stages import Evaluation, Models  # noqa: E402
 from trainer.update import UpdateRecipe, require_same_interests, update_head  # noqa: E402
 from trainer.workspace import Workspace  # noqa: E402
 
@@ -52,7 +56,8 @@ def quick_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text of the made shop is an interest's name; encoding them all would take most of the test's time."""
     # Too few shoppers for figures by interest.
     monkeypatch.setattr(trainer.update, "measure_head", lambda *_: "measured")
-    monkeypatch.setattr(trainer.update, "encode_texts", lambda _model, _tokenizer, texts: vectors(len(texts)))
+    for module in (trainer.stages, trainer.update):
+        monkeypatch.setattr(module, "encode_texts", lambda _model, _tokenizer, texts: vectors(len(texts)))
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +173,30 @@ def test_an_update_keeps_the_encoder_and_moves_the_head(work: Workspace, reposit
 
 def head_of(work: Workspace) -> InterestHead:
     return work.head(SHAPE)
+
+
+def test_a_version_is_evaluated_where_nothing_was_trained(
+    first: Workspace, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untrained = Workspace(tmp_path / "untrained")
+    shutil.copytree(first.samples_directory, untrained.samples_directory)
+    asked: list[Models] = []
+
+    def evaluate(_work: Workspace, models: Models, *_: object, **__: object) -> Evaluation:
+        asked.append(models)
+        return Evaluation({}, {}, {}, Scored([], {}, []))
+
+    # Too few shoppers for the rivals.
+    monkeypatch.setattr(trainer.cli, "evaluate_stage", evaluate)
+
+    # As `make evaluate` has it: samples, and a published version.
+    found = CliRunner().invoke(
+        app, ["evaluate", "--work", str(untrained.directory), "--repository", str(repository)]
+    )
+
+    assert found.exit_code == 0, found.output
+    assert asked[0].vectors.texts.shape == (len(untrained.samples().texts), 384)
+    assert not untrained.encoder_onnx.exists()
 
 
 def test_an_update_gives_the_same_again(

@@ -20,7 +20,7 @@ from trainer.progress import Progress, shown
 from trainer.rows import TextVectors
 from trainer.samples import Samples
 from trainer.samples_command import WORK, ArchiveOption, WorkOption
-from trainer.stages import head_and_vectors
+from trainer.stages import models_of
 from trainer.workspace import Workspace, write_json
 
 _CONSOLE: Final = Console(stderr=True)
@@ -131,7 +131,7 @@ def _read(
     samples = place.samples()
     if repository is None or task is _Task.CATEGORIES:
         return samples, _base_vectors(samples)
-    return samples, head_and_vectors(place, repository)[1]
+    return samples, models_of(place, repository).vectors
 
 
 def _base_vectors(samples: Samples) -> TextVectors:

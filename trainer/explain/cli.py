@@ -18,7 +18,7 @@ from trainer.explain.refold import Refolder, records_of, steps_of
 from trainer.progress import Progress, shown
 from trainer.samples import Samples
 from trainer.samples_command import WORK, ArchiveOption, WorkOption
-from trainer.stages import head_and_vectors
+from trainer.stages import models_of
 from trainer.telling import tell
 from trainer.workspace import Workspace
 
@@ -57,20 +57,22 @@ def explain_scores(
     now_ms = seconds(samples.calendar.validation) * 1000
     chosen = _draw_users(samples, size)
     records = records_of(archive, frozenset(chosen), now_ms)
-    head, vectors = head_and_vectors(work, repository)
+    models = models_of(work, repository)
     asking = Asking(
-        head=head,
+        head=models.head,
         row_by_category=samples.labels.row_by_category,
         labels=len(samples.labels),
         now_ms=now_ms,
-        vectors={text_hash(appeared): vectors.texts[row] for row, appeared in enumerate(samples.appearances)},
+        vectors={
+            text_hash(appeared): models.vectors.texts[row] for row, appeared in enumerate(samples.appearances)
+        },
         dimensions=DIMENSIONS,
     )
     refolder, advance = Refolder(samples.labels.level), progress("explain users", len(chosen))
     explained: list[Explained] = []
     for number, user in enumerate(chosen):
         steps = steps_of(records[user])
-        explained += explain_user(number, steps, refolder, asking, vectors.names, size.interests)
+        explained += explain_user(number, steps, refolder, asking, models.vectors.names, size.interests)
         advance(1)
     return {
         "cutoff": samples.calendar.validation.isoformat(),

@@ -16,7 +16,8 @@ from trainer.report.groups import household_groups
 from trainer.report.scored import Scored
 from trainer.report.slices import by_buyers, by_cutoff, by_history
 from trainer.rows import SplitReader
-from trainer.stages import Evaluation, head_and_vectors
+from trainer.samples import Samples
+from trainer.stages import Evaluation, Models
 from trainer.workspace import Workspace, write_json
 
 FIGURES = "report.json"
@@ -29,8 +30,8 @@ class ReportChoice:
     directory: Path
     #: The command that was run.
     command: str
-    #: The published version there was evaluated, not the run's own.
-    repository: Path | None
+    #: What was evaluated.
+    models: Models
     #: The rows are those of the validation month.
     validation: bool
     #: Who belongs to which group (``trainer.report.groups``).
@@ -53,7 +54,7 @@ def write_report(
     from trainer.report.plots import draw_plots  # noqa: PLC0415
 
     scored, samples = evaluation.scored, work.samples()
-    threshold = best_threshold(scored if choice.validation else _validation(work, choice.repository))
+    threshold = best_threshold(scored if choice.validation else _validation(samples, choice.models))
     figures: dict[str, Any] = {
         "coupon_response": coupon_response,
         "explanations": _explanations(work),
@@ -92,10 +93,8 @@ def _explanations(work: Workspace) -> dict[str, Any] | None:
     return found if found and found["example"] else None
 
 
-def _validation(work: Workspace, repository: Path | None) -> Scored:
+def _validation(samples: Samples, models: Models) -> Scored:
     """The validation month of the households that are not held out, as the head scores it."""
-    samples = work.samples()
-    head, vectors = head_and_vectors(work, repository)
-    split = SplitReader(samples, vectors).read(samples.calendar.validation, held_out=False)
-    answers = ask_head(head, split.inputs)
+    split = SplitReader(samples, models.vectors).read(samples.calendar.validation, held_out=False)
+    answers = ask_head(models.head, split.inputs)
     return Scored([split], {MODEL: [answers.scores]}, [answers.intent])
