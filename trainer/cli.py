@@ -6,7 +6,6 @@
 import logging
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,24 +23,23 @@ from trainer.cold.cli import cold
 from trainer.distill_cli import distill_command
 from trainer.engines_cli import half, openvino
 from trainer.errors import TrainerError
-from trainer.evaluate import markdown, put_table
+from trainer.evaluate import put_table
+from trainer.evaluate_cli import evaluate
 from trainer.events.cli import events
 from trainer.explain.cli import explain
-from trainer.gates import parse_forced
+from trainer.gates import parse_forced, trial_run
 from trainer.learning_curve import learning_curve
-from trainer.looks import LOOKS, count_look
 from trainer.model_config import SERVED_VERSIONS
+from trainer.models import models_of
 from trainer.plain.cli import app as plain
 from trainer.progress import Pace, Progress, shown
 from trainer.publish import Retention, read_manifest
 from trainer.published_parity import published_parity
 from trainer.recipe import Recipe, parse_settings
 from trainer.release import publish_version
-from trainer.report.stage import ReportChoice, write_report
 from trainer.samples_command import WORK, ArchiveOption, ImagesOption, WorkOption, make_samples, samples
 from trainer.search.cli import app as search
-from trainer.stages import Evaluation, Models, ad_response, coupon_response, evaluation_protocol, models_of
-from trainer.stages import evaluate as evaluate_stage
+from trainer.stages import EvaluationChoice, ad_response, run_evaluation
 from trainer.stages import export as export_stage
 from trainer.telling import tell
 from trainer.tracking import NONE, Tracking, Untracked, tracked
@@ -56,6 +54,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(events, name="events")
 app.add_typer(samples, name="samples")
 app.command()(user_vectors)
+app.command()(evaluate)
 app.command()(explain)
 app.command()(cold)
 app.add_typer(clusters_app, name="clusters")
@@ -70,11 +69,6 @@ app.command()(drift)
 app.command()(update)
 _CONSOLE = Console(stderr=True)
 _CLOCK = SystemClock()
-
-
-class _Cutoff(StrEnum):
-    TEST = "test"
-    VALIDATION = "validation"
 
 
 _Json = Annotated[Path | None, typer.Option("--json", help="Write the figures there.")]
@@ -133,45 +127,6 @@ def export(work: WorkOption = WORK, json: _Json = None) -> None:
     tell(_export(Workspace(work), Recipe()), json)
 
 
-@app.command()
-def evaluate(
-    work: WorkOption = WORK,
-    json: _Json = None,
-    repository: Annotated[
-        Path | None, typer.Option(help="Evaluate the published version there, not the run's own.")
-    ] = None,
-    page: Annotated[Path | None, typer.Option(help="Put the table between this page's markers.")] = None,
-    live: Annotated[
-        bool, typer.Option("--live", help="Add gradient boosting with live counts of all users.")
-    ] = False,
-    cutoff: Annotated[
-        _Cutoff,
-        typer.Option(help="Validation is the month where choices are made; test is looked at rarely."),
-    ] = _Cutoff.TEST,
-    report: Annotated[
-        Path | None, typer.Option(help="Write the report there: Markdown, one HTML file, plots and JSON.")
-    ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV with user_id and one column per attribute, for the report's fairness."),
-    ] = None,
-    quick: _Quick = False,
-) -> None:
-    """Rank the held-out households' test months with the head and its baselines."""
-    workspace, validation = Workspace(work), cutoff is _Cutoff.VALIDATION
-    models = models_of(workspace, repository)
-    found, evaluation = _evaluate(
-        workspace, models, _recipe(quick=quick), repository=repository, live=live, validation=validation
-    )
-    given = " ".join(["interestflow-trainer evaluate", *_flags(repository, live=live, validation=validation)])
-    if page is not None:
-        put_table(page, markdown(evaluation.variants, evaluation.intent, given))
-    if report is not None:
-        choice = ReportChoice(report, given, models, validation, groups)
-        write_report(workspace, evaluation, found.get("coupon_response", {}), choice)
-    tell({**found.pop("variants"), **found}, json)
-
-
 @app.command("learning-curve")
 def learning_curve_command(
     work: WorkOption = WORK,
@@ -204,7 +159,7 @@ def publish(
     """Serve the version with a real Triton, and publish it if that says the same and no gate is failed."""
     workspace, retention = Workspace(work), Retention(keep, frozenset(pinned or ()))
     recipe = _recipe(quick=quick).with_settings(workspace.json("train").get("settings", {}))
-    forced = {**(recipe.shortfalls if quick else {}), **parse_forced(force or [])}
+    forced = {**(trial_run() if quick else {}), **parse_forced(force or [])}
     found = publish_version(workspace, out, stub, recipe, forced, retention)
     tell(found, json)
     _say(found)
@@ -255,10 +210,11 @@ def make(
     with shown(_CONSOLE) as progress:
         figures: dict[str, Any] = {"train": _train(workspace, recipe, progress, settings)}
     figures["export"] = _export(workspace, recipe)
-    figures["evaluate"], _ = _evaluate(workspace, models_of(workspace), recipe, repository=None, live=False)
-    # What the shipped recipe is known to fail is known of the shipped data alone.
-    forced = recipe.shortfalls if archive is None else {}
-    figures["publish"] = publish_version(workspace, out, stub, recipe, forced)
+    with shown(_CONSOLE) as progress:
+        figures["evaluate"], _ = run_evaluation(
+            workspace, models_of(workspace), recipe.rivals, EvaluationChoice(), progress
+        )
+    figures["publish"] = publish_version(workspace, out, stub, recipe, forced={})
     figures["seconds"] = round(_CLOCK.monotonic_seconds() - began, 1)
     tell(figures, json)
     _say(figures["publish"])
@@ -311,42 +267,6 @@ def _export(work: Workspace, recipe: Recipe) -> dict[str, Any]:
     response = ad_response(work.samples(), models_of(work))
     work.save_json("ads", response)
     return {"pytorch_onnx": parity, "ad_response": response}
-
-
-def _evaluate(
-    work: Workspace,
-    models: Models,
-    recipe: Recipe,
-    *,
-    repository: Path | None,
-    live: bool,
-    validation: bool = False,
-) -> tuple[dict[str, Any], Evaluation]:
-    with shown(_CONSOLE) as progress:
-        evaluation = evaluate_stage(work, models, recipe.rivals, progress, live=live, validation=validation)
-    figures: dict[str, Any] = {
-        "variants": evaluation.variants,
-        "intent": evaluation.intent,
-        "acts": evaluation.acts,
-    }
-    if not validation:
-        figures["coupon_response"] = coupon_response(work.samples(), models)
-        flags = _flags(repository, live=live, validation=False)
-        figures["test_looks"] = count_look(
-            work.directory / LOOKS, " ".join(["interestflow-trainer evaluate", *flags])
-        )
-    if repository is None and not validation:
-        told = {"protocol": evaluation_protocol(work.samples()), "onnx_sha256": work.onnx_sha256()}
-        work.save_json("evaluate", {**figures, **told})
-    return figures, evaluation
-
-
-def _flags(repository: Path | None, *, live: bool, validation: bool) -> list[str]:
-    named = {"--live": live, "--cutoff validation": validation}
-    return [
-        *(["--repository", str(repository)] if repository else []),
-        *(flag for flag, given in named.items() if given),
-    ]
 
 
 def _say(published: dict[str, Any]) -> None:

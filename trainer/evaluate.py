@@ -27,10 +27,12 @@ GBDT_31: Final = "gbdt_31"
 GBDT_17: Final = "gbdt_17"
 #: The same with counts of all users up to the cutoff, which the worker doesn't have.
 GBDT_LIVE: Final = "gbdt_live"
+#: One BERT over the window's text, where a run of ``plain train`` is given.
+PLAIN_BERT: Final = "plain_bert"
 #: Whose scores are probabilities.
-_PROBABILITIES: Final = (MODEL, GBDT, GBDT_31, GBDT_17, GBDT_LIVE)
+_PROBABILITIES: Final = (MODEL, GBDT, GBDT_31, GBDT_17, GBDT_LIVE, PLAIN_BERT)
 #: Whom the head is held against in pairs.
-_RIVALS: Final = (GBDT, GBDT_31, GBDT_17)
+_RIVALS: Final = (GBDT, GBDT_31, GBDT_17, PLAIN_BERT)
 _COLUMNS: Final = ("ndcg10", "recall10", "macro_auc", "micro_auc", "ece")
 _BEGIN: Final = "<!-- table: begin -->"
 _END: Final = "<!-- table: end -->"
@@ -74,7 +76,7 @@ def questions(inputs: Inputs) -> dict[str, Question]:
 def report(
     splits: Sequence[Split], scores: Mapping[str, Sequence[Scores]], progress: Progress = silent
 ) -> Report:
-    """Figures of every model in every variant over all cutoffs, and the head minus gradient boosting with intervals.
+    """Figures of every model in every variant over all cutoffs, and the head minus its nearest rivals with intervals.
 
     Args:
         splits: Some households at each cutoff.
@@ -101,7 +103,7 @@ def report(
 def _differences(
     figures: Mapping[str, Any], scores: Mapping[str, Sequence[Scores]], cutoffs: Sequence[Asked]
 ) -> dict[str, Any]:
-    """NDCG@10 and macro AUC of the head minus those of gradient boosting, points and intervals."""
+    """NDCG@10 and macro AUC of the head minus those of its nearest rivals, points and intervals."""
     found: dict[str, Any] = {}
     for rival in (name for name in _RIVALS if name in scores):
         pair, gap = (scores[MODEL], scores[rival]), f"model_minus_{rival}"

@@ -140,12 +140,13 @@ def parse_forced(given: Sequence[str]) -> dict[str, str]:
     return forced
 
 
-def bar_names() -> list[str]:
-    """Names of the gates that do not ask for a predecessor."""
+def trial_run() -> dict[str, str]:
+    """Overrides every gate that does not ask for a predecessor: a run of a few steps is far below them all."""
     nothing = {"model": {"ndcg10": 0, "macro_auc": 0, "ece": 0}, "gbdt": {"ndcg10": 0, "macro_auc": 0}}
     intervals = dict.fromkeys(_RANKING.values(), (0, 0))
     bars = _bars({variant: {**nothing, **intervals} for variant in VARIANTS})
-    return [*(gate.name for gate in bars), _ACTS]
+    names = [*(gate.name for gate in bars), _ACTS]
+    return dict.fromkeys(names, "a trial run that was never meant to score anybody")
 
 
 def _bars(variants: Figures) -> Iterator[Gate]:

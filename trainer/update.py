@@ -22,6 +22,7 @@ from trainer.fit_head import HeadRecipe, fit_intent, fit_network, fit_user_vecto
 from trainer.handover import WEIGHTS, load_weights, save_handover
 from trainer.head import InterestHead
 from trainer.images import fused_texts, keep_fusion
+from trainer.models import encode_texts
 from trainer.parity import compare, onnx_encoder, onnx_head, require_parity, torch_head_outputs
 from trainer.probe import make_probe, worst
 from trainer.progress import Progress
@@ -29,7 +30,7 @@ from trainer.publish import read_manifest
 from trainer.published_parity import onnx_file
 from trainer.rows import SplitReader, TextVectors
 from trainer.samples import Samples
-from trainer.stages import encode_texts, evaluation_protocol
+from trainer.stages import evaluation_protocol
 from trainer.train import calibrate, measure_head
 from trainer.workspace import Workspace
 

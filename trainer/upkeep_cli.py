@@ -9,36 +9,24 @@ import typer
 from rich.console import Console
 
 from stream.embedded.stub_environment import stub_python
-from stream.model.repository import ModelBundle, load_bundle
+from stream.model.repository import load_bundle
 from trainer.contract import HEAD
 from trainer.drift import Newest, drift_report, measure_drift, parse_limits
 from trainer.drift_reference import REFERENCE, load_reference
-from trainer.encoder import base_directory, load_tokenizer
 from trainer.errors import TrainerError
 from trainer.evaluate import ask_head, questions
 from trainer.fit_head import HeadRecipe
 from trainer.gates import parse_forced
 from trainer.head_inputs import read_inputs
-from trainer.images import fused_texts
-from trainer.looks import LOOKS, count_look
 from trainer.model_config import SERVED_VERSIONS
-from trainer.parity import onnx_encoder, onnx_head
+from trainer.models import models_of
 from trainer.pooling import Asked, measure
 from trainer.progress import Progress, shown
 from trainer.publish import Retention
-from trainer.published_parity import onnx_file
 from trainer.recipe import Recipe
 from trainer.release import PREDECESSOR, publish_version
-from trainer.samples import Samples
 from trainer.samples_command import WORK, WorkOption
-from trainer.stages import (
-    ad_response,
-    coupon_response,
-    encode_texts,
-    evaluate,
-    evaluation_protocol,
-    models_of,
-)
+from trainer.stages import EvaluationChoice, ad_response, run_evaluation
 from trainer.telling import tell
 from trainer.update import UpdateRecipe, measure_predecessor, update_head
 from trainer.workspace import Workspace
@@ -140,19 +128,9 @@ def update(
 
 def _judge(work: Workspace, repository: Path, recipe: Recipe, progress: Progress) -> None:
     """Evaluate the updated run over the test cutoffs, and its predecessor on the same."""
-    models, samples = models_of(work), work.samples()
-    work.save_json("ads", ad_response(samples, models))
-    found = evaluate(work, models, recipe.rivals, progress)
-    told = {"protocol": evaluation_protocol(samples), "onnx_sha256": work.onnx_sha256()}
-    looks = count_look(work.directory / LOOKS, _COMMAND)
-    figures = {
-        "variants": found.variants,
-        "intent": found.intent,
-        "acts": found.acts,
-        "coupon_response": coupon_response(samples, models),
-        "test_looks": looks,
-    }
-    work.save_json("evaluate", {**figures, **told})
+    models = models_of(work)
+    work.save_json("ads", ad_response(work.samples(), models))
+    run_evaluation(work, models, recipe.rivals, EvaluationChoice(command=_COMMAND), progress)
     work.save_json(PREDECESSOR, measure_predecessor(work, repository, progress))
 
 
@@ -167,7 +145,7 @@ def _drift(
     reference = load_reference(repository / HEAD / bundle.head.version / REFERENCE)
     calibration = None
     if samples.labels.hash == bundle.label_set_hash:
-        calibration = _calibration(samples, repository, bundle, day, progress)
+        calibration = _calibration(work, repository, day, progress)
     newest = Newest(samples, day, frozenset(interest.name for interest in bundle.interests))
     return {
         "version": bundle.head.version,
@@ -175,15 +153,12 @@ def _drift(
     }
 
 
-def _calibration(
-    samples: Samples, repository: Path, bundle: ModelBundle, day: date, progress: Progress
-) -> dict[str, float]:
+def _calibration(work: Workspace, repository: Path, day: date, progress: Progress) -> dict[str, float]:
     """What the published version says of the users to learn from, held against what they bought then."""
-    bar = progress("encode texts", len(samples.texts))
-    encoder, tokenizer = onnx_encoder(onnx_file(repository, bundle.encoder)), load_tokenizer(base_directory())
-    vectors = fused_texts(encode_texts(encoder, tokenizer, samples.texts, bar), samples, bundle.fusion)
-    inputs = read_inputs(samples, samples.purchases(), day, vectors, held_out=False)
-    scores = ask_head(onnx_head(onnx_file(repository, bundle.head)), inputs).scores
+    samples = work.samples()
+    models = models_of(work, repository, progress)
+    inputs = read_inputs(samples, samples.purchases(), day, models.vectors.texts, held_out=False)
+    scores = ask_head(models.head, inputs).scores
     question = questions(inputs)["all"]
     figures = measure([Asked(inputs.households, question)], [scores], probabilities=True)
     assert figures["ece"] is not None

@@ -13,7 +13,7 @@ from trainer.unsupervised.cluster_choice import Candidate, ClusterRecipe, choose
 from trainer.unsupervised.cluster_cli import fit_version  # noqa: E402
 from trainer.unsupervised.cluster_report import report_markdown, top_by_lift, without_sensitive  # noqa: E402
 from trainer.unsupervised.clusters import Clusters, first_version, match_clusters, next_version  # noqa: E402
-from trainer.unsupervised.user_vectors import UserVectors, load_user_vectors, newest  # noqa: E402
+from trainer.unsupervised.user_vectors import UserVectors, load_user_vectors  # noqa: E402
 
 pytestmark = pytest.mark.trainer
 DAY = date(2017, 10, 1)
@@ -200,15 +200,6 @@ def test_a_user_with_two_vectors_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_says_which_command_makes_it(tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match="run `interestflow-trainer user-vectors --out"):
         load_user_vectors(tmp_path / "users.npz")
-
-
-def test_the_highest_version_of_a_model_is_asked(tmp_path: Path) -> None:
-    for version in ("2", "10", "draft"):
-        (tmp_path / "head" / version).mkdir(parents=True)
-
-    assert newest(tmp_path, "head").name == "10"
-    with pytest.raises(TrainerError, match="no numbered version"):
-        newest(tmp_path, "encoder")
 
 
 def test_lift_names_what_members_buy_more_often_than_everybody() -> None:

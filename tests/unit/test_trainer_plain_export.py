@@ -28,7 +28,13 @@ TEXTS = ["purchase today: brie", "purchase today: bread; milk; brie", "milk"]
 INTERESTS = 12
 
 
-def lora_run(directory: Path) -> Any:
+def write_tokenizer(directory: Path) -> None:
+    """A tokenizer of a few words."""
+    (directory / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    BertTokenizer(vocab=str(directory / "vocab.txt")).save_pretrained(directory)
+
+
+def lora_run(directory: Path, interests: int = INTERESTS) -> Any:
     """A run whose adapter was trained: the tuned model, and its merged copy on the disk."""
     torch.manual_seed(0)
     made: Any = BertConfig
@@ -38,7 +44,7 @@ def lora_run(directory: Path) -> Any:
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=64,
-        num_labels=INTERESTS,
+        num_labels=interests,
         problem_type="multi_label_classification",
     )
     bert: Any = BertForSequenceClassification
@@ -56,8 +62,7 @@ def lora_run(directory: Path) -> Any:
 
 
 def test_the_file_says_what_the_model_with_its_adapter_said(tmp_path: Path) -> None:
-    (tmp_path / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
-    BertTokenizer(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    write_tokenizer(tmp_path)
     said = lora_run(tmp_path / "run")
 
     told = export_plain(tmp_path / "run", tmp_path, TEXTS, tokens=32)

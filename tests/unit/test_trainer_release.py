@@ -14,6 +14,7 @@ from stream.fusing import Fusion
 from stream.model.repository import load_bundle
 from trainer.calendar import calendar_of
 from trainer.errors import GateError, TrainerError
+from trainer.gates import trial_run
 from trainer.images import keep_fusion
 from trainer.interests import LabelSet
 from trainer.publish import read_manifest
@@ -100,8 +101,8 @@ def test_an_evaluation_of_other_files_is_refused(work: Workspace, tmp_path: Path
         publish_version(work, tmp_path / "models", Path("python"), Recipe(), {})
 
 
-def test_the_recipe_overrides_only_gates_that_there_are(work: Workspace, tmp_path: Path) -> None:
-    told = publish_version(work, tmp_path / "models", Path("python"), Recipe(), Recipe().shortfalls)
+def test_a_trial_run_overrides_only_gates_that_there_are(work: Workspace, tmp_path: Path) -> None:
+    told = publish_version(work, tmp_path / "models", Path("python"), Recipe.quick(), trial_run())
 
     assert told["gates"]["forced"] == {}
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
-import trainer.cli  # noqa: E402
+import trainer.models  # noqa: E402
 import trainer.stages  # noqa: E402
 import trainer.update  # noqa: E402
 from stream.model.repository import load_bundle  # noqa: E402
@@ -29,12 +29,13 @@ from trainer.fit_head import HeadRecipe, fit_scaling  # noqa: E402
 from trainer.handover import WEIGHTS, handover_files, load_weights, save_handover, save_weights  # noqa: E402
 from trainer.head import HeadShape, InterestHead  # noqa: E402
 from trainer.images import kept_fusion  # noqa: E402
+from trainer.models import Models  # noqa: E402
 from trainer.progress import silent  # noqa: E402
 from trainer.publish import Version, publish, read_manifest  # noqa: E402
 from trainer.report.scored import Scored  # noqa: E402
 from trainer.rows import SplitReader, TextVectors, training_rows  # noqa: E402
 from trainer.samples import Purchases, images_path, purchases_path  # noqa: E402
-from trainer.stages import Evaluation, Models  # noqa: E402
+from trainer.stages import Evaluation  # noqa: E402
 from trainer.update import UpdateRecipe, require_same_interests, update_head  # noqa: E402
 from trainer.workspace import Workspace  # noqa: E402
 
@@ -56,7 +57,7 @@ def quick_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text of the made shop is an interest's name; encoding them all would take most of the test's time."""
     # Too few shoppers for figures by interest.
     monkeypatch.setattr(trainer.update, "measure_head", lambda *_: "measured")
-    for module in (trainer.stages, trainer.update):
+    for module in (trainer.models, trainer.update):
         monkeypatch.setattr(module, "encode_texts", lambda _model, _tokenizer, texts: vectors(len(texts)))
 
 
@@ -187,7 +188,7 @@ def test_a_version_is_evaluated_where_nothing_was_trained(
         return Evaluation({}, {}, {}, Scored([], {}, []))
 
     # Too few shoppers for the rivals.
-    monkeypatch.setattr(trainer.cli, "evaluate_stage", evaluate)
+    monkeypatch.setattr(trainer.stages, "evaluate", evaluate)
 
     # As `make evaluate` has it: samples, and a published version.
     found = CliRunner().invoke(

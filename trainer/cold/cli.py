@@ -16,11 +16,11 @@ from trainer.cold.table import Questions, Said, Table, asked_of, cold_markdown, 
 from trainer.encoder import base_directory, encode, load_base, load_tokenizer
 from trainer.errors import TrainerError
 from trainer.looks import LOOKS, count_look
+from trainer.models import models_of
 from trainer.progress import Progress, shown
 from trainer.rows import TextVectors
 from trainer.samples import Samples
 from trainer.samples_command import WORK, ArchiveOption, WorkOption
-from trainer.stages import models_of
 from trainer.workspace import Workspace, write_json
 
 _CONSOLE: Final = Console(stderr=True)

@@ -84,6 +84,11 @@ class Likeness:
 
 def _cosines(names: Floats, known: NDArray[np.bool_]) -> Floats:
     """[L, L], after what the known names share is taken out."""
-    centred = names - names[known].mean(axis=0)
-    centred = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
-    return np.asarray(centred @ centred.T)
+    own = centred(names, known)
+    return np.asarray(own @ own.T)
+
+
+def centred(vectors: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Unit vectors [n, D] without what the known ones of them share."""
+    own = vectors - vectors[known].mean(axis=0)
+    return np.asarray(own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-6))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.cold.catalogue import NOWHERE, Lines, weights
-from trainer.cold.names import lending
+from trainer.cold.names import centred, lending
 from trainer.dates import DAY_SECONDS, HORIZON_DAYS
 from trainer.tables import item_neighbours
 
@@ -135,11 +135,10 @@ def _by_text(
 ) -> list[Floats]:
     """Likeness of each text to the household's, and what it buys of like ones, without their means over the households."""
     lent = lending(vectors, seen)[:, asked]
-    centred = vectors - vectors[seen].mean(axis=0)
-    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    texts = centred(vectors, seen)
     columns = []
     for weight in own:
-        profile = weight @ centred
+        profile = weight @ texts
         profile /= np.maximum(np.linalg.norm(profile, axis=1, keepdims=True), 1e-6)
-        columns += [profile @ centred[asked].T, weight @ lent]
+        columns += [profile @ texts[asked].T, weight @ lent]
     return [column - column.mean(axis=0) for column in columns]

@@ -15,10 +15,10 @@ from trainer.dates import seconds
 from trainer.explain.attribution import Asking
 from trainer.explain.check import EXPLAIN, CheckSize, Explained, explain_user, summary
 from trainer.explain.refold import Refolder, records_of, steps_of
+from trainer.models import models_of
 from trainer.progress import Progress, shown
 from trainer.samples import Samples
 from trainer.samples_command import WORK, ArchiveOption, WorkOption
-from trainer.stages import models_of
 from trainer.telling import tell
 from trainer.workspace import Workspace
 

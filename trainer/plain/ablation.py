@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from trainer.augmentation import AUGMENTATIONS, Augmentation, Substitutes, neighbours, one_of, with_synonyms
 from trainer.encoder import base_directory
 from trainer.errors import TrainerError
-from trainer.plain.fit import SAID, PlainRecipe, PlainRun, fit_plain
+from trainer.models import published_vectors
+from trainer.plain.fit import FIGURES, SAID, PlainRecipe, PlainRun, fit_plain
 from trainer.plain.window_text import Altered, WindowRows, split_rows
 from trainer.ranking import rank
 from trainer.samples import Samples
 from trainer.unsupervised.pretrain_score import interval
-from trainer.unsupervised.user_vectors import published_vectors
 
 #: What every factor is compared with: dropout and weight decay as usual, early stopping, nothing else.
 USUAL: Final = "usual"
@@ -152,11 +152,11 @@ def _run(out: Path, rows: tuple[WindowRows, WindowRows], recipe: PlainRecipe, si
     rmtree(out)
     out.mkdir()
     kept = {"size": _rows_of(size), "asked": repr(recipe), "ndcg": ndcg, **figures}
-    (out / "figures.json").write_text(json.dumps(kept), encoding="utf-8")
+    (out / FIGURES).write_text(json.dumps(kept), encoding="utf-8")
 
 
 def _is_made(out: Path, recipe: PlainRecipe, size: AblationSize) -> bool:
-    if not (out / "figures.json").exists():
+    if not (out / FIGURES).exists():
         return False
     kept = _kept(out)
     return bool(kept["asked"] == repr(recipe) and kept["size"] == _rows_of(size))
@@ -168,7 +168,7 @@ def _rows_of(size: AblationSize) -> list[int]:
 
 
 def _kept(out: Path) -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads((out / "figures.json").read_text(encoding="utf-8"))
+    figures: dict[str, Any] = json.loads((out / FIGURES).read_text(encoding="utf-8"))
     return figures
 
 

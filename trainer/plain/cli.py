@@ -12,7 +12,7 @@ from trainer.encoder import base_directory
 from trainer.errors import TrainerError
 from trainer.plain.ablation import FACTORS, AblationSize, ablation_table, run_ablation
 from trainer.plain.export import export_plain
-from trainer.plain.fit import PRECISIONS, PlainRecipe, PlainRun, fit_plain
+from trainer.plain.fit import FIGURES, PRECISIONS, PlainRecipe, PlainRun, fit_plain
 from trainer.plain.tuning import TUNINGS
 from trainer.plain.window_text import split_rows
 from trainer.telling import tell
@@ -23,7 +23,6 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 _COLUMNS: Final = ("ndcg10", "macro_auc")
 _VARIANTS: Final = ("all", "novel8", "never")
 _WORK = Path("data/trainer")
-_FIGURES: Final = "figures.json"
 #: An exported run is compared on the windows of every so many households.
 _EXPORT_EVERY: Final = 30
 _USUAL: Final = PlainRecipe()
@@ -118,17 +117,17 @@ def export(
 ) -> None:
     """Write a finished run, adapters merged, as ONNX, and hold it against PyTorch on windows of the validation month."""
     run = work / "plain" / name
-    if not (run / _FIGURES).exists():
+    if not (run / FIGURES).exists():
         raise TrainerError(f"{run} is no finished run: `interestflow-trainer plain train` makes one")
     _, validation = split_rows(Workspace(work).samples(), _EXPORT_EVERY)
     texts = [text for text in validation.texts if text]
-    tell(export_plain(run, base_directory(), texts, _read(run / _FIGURES)["recipe"]["tokens"]), json)
+    tell(export_plain(run, base_directory(), texts, _read(run / FIGURES)["recipe"]["tokens"]), json)
 
 
 @app.command()
 def compare(work: _Work = _WORK, json: _Json = None) -> None:
     """One table of all runs in this work directory, on the validation month."""
-    runs = {path.parent.name: _read(path) for path in sorted((work / "plain").glob(f"*/{_FIGURES}"))}
+    runs = {path.parent.name: _read(path) for path in sorted((work / "plain").glob(f"*/{FIGURES}"))}
     if not runs:
         raise TrainerError(
             f"{work / 'plain'} has no finished run: `interestflow-trainer plain train` makes one"

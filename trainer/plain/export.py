@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import torch
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
 from trainer.contract import ENCODER_INPUTS
-from trainer.errors import TrainerError
 from trainer.export import export_module, save_onnx
 from trainer.parity import Arrays, OnnxModel, compare, require_parity
+from trainer.plain.merged import load_merged, load_plain_tokenizer
 from trainer.probe import worst
 
 OUTPUT: Final = "SCORES"
@@ -51,26 +51,13 @@ def export_plain(run: Path, base: Path, texts: Sequence[str], tokens: int) -> di
         TrainerError: If there is no finished run, or one that can't be merged into one BERT.
         ParityError: If the two runtimes disagree.
     """
-    kept = run / "model"
-    if not (kept / "config.json").exists():
-        why = (
-            "keeps a prompt beside BERT, which no ONNX file holds" if kept.exists() else "is no finished run"
-        )
-        raise TrainerError(f"{run} {why}: export another run of `interestflow-trainer plain train`")
-    bert = BertForSequenceClassification.from_pretrained(
-        str(kept),
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-        attn_implementation="eager",
-    )
-    model = _Probabilities(bert).eval()
+    model = _Probabilities(load_merged(run)).eval()
     ids = torch.ones((2, min(16, tokens)), dtype=torch.int32)
     shapes = {0: torch.export.Dim("batch", min=1, max=4096), 1: torch.export.Dim("tokens", min=2, max=tokens)}
     named = {"input_ids": shapes, "attention_mask": shapes}
     exported = export_module(model, (ids, ids.clone()), named, (ENCODER_INPUTS, (OUTPUT,)))
     save_onnx(exported, run / ONNX)
-    onnx, tokenizer = OnnxModel(run / ONNX, (OUTPUT,)), _tokenizer(base)
+    onnx, tokenizer = OnnxModel(run / ONNX, (OUTPUT,)), load_plain_tokenizer(base)
     found = []
     for start in range(0, len(texts), _ROWS):
         inputs = tokenizer(
@@ -87,10 +74,6 @@ def export_plain(run: Path, base: Path, texts: Sequence[str], tokens: int) -> di
         found.append(compare(_said(model, asked), onnx.run(asked)))
     gap = require_parity(worst(found), "PyTorch and ONNX plain BERT")
     return {"bytes": (run / ONNX).stat().st_size, "texts": len(texts), "pytorch_onnx": asdict(gap)}
-
-
-def _tokenizer(base: Path) -> Any:
-    return AutoTokenizer.from_pretrained(str(base), local_files_only=True, trust_remote_code=False)
 
 
 def _said(model: torch.nn.Module, inputs: Arrays) -> dict[str, NDArray[Any]]:

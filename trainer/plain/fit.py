@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers import (
-    AutoTokenizer,
     BertForSequenceClassification,
     DataCollatorWithPadding,
     EarlyStoppingCallback,
@@ -29,6 +28,7 @@ from transformers import (
 from stream.clock import SystemClock
 from trainer.errors import TrainerError
 from trainer.plain.adversarial import AdversarialTrainer, RankAllocation
+from trainer.plain.merged import load_plain_tokenizer
 from trainer.plain.stopwatch import Stopwatch
 from trainer.plain.tuning import LEARNING_RATES, RANK, Tuning, base_rates, merged, trained_ratio, tuned
 from trainer.plain.window_text import WindowRows
@@ -36,6 +36,8 @@ from trainer.pooling import Asked, measure
 
 #: Probabilities [n, L] of the validation rows.
 SAID: Final = "validation.npy"
+#: Of a finished run.
+FIGURES: Final = "figures.json"
 #: What decides between checkpoints.
 _METRIC: Final = "novel8_ndcg10"
 #: Batches of one row that the cost is measured with.
@@ -155,7 +157,7 @@ def fit_plain(
     arguments = _arguments(recipe, run)  # seeds before weights are drawn
     if run.resume and not list(run.out.glob("checkpoint-*")):
         raise TrainerError(f"{run.out} has no checkpoint to go on from: leave out --resume")
-    tokenizer = AutoTokenizer.from_pretrained(str(base), local_files_only=True, trust_remote_code=False)
+    tokenizer = load_plain_tokenizer(base)
     looked_at = validation.spaced(recipe.look_rows)
     stopwatch = Stopwatch(_clock)
     trainer = AdversarialTrainer(
@@ -194,7 +196,7 @@ def fit_plain(
         whole: Any = merged(model)
         whole.save_pretrained(run.out / "model")
         np.save(run.out / SAID, probabilities(np.asarray(said.predictions)))
-        (run.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        (run.out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return figures
 
 

@@ -120,14 +120,19 @@ def read_rows(
     households = np.flatnonzero(chosen)[::every]
     bought, _ = outcomes(purchases, day, samples.shape)
     candidates = masks(purchases, day, samples.shape)
-    now_ms = seconds(day) * 1000
     return WindowRows(
-        texts=_told(samples.texts, windows_of(everyone, households), now_ms, altered),
+        texts=_told(samples.texts, windows_of(everyone, households), seconds(day) * 1000, altered),
         bought=bought[households],
         novel=candidates.novel[households],
         never=candidates.never[households],
         active=candidates.active[households],
     )
+
+
+def told_windows(samples: Samples, day: date, households: NDArray[np.int64]) -> list[str]:
+    """The windows of some households at a cutoff as texts."""
+    windows = windows_of(samples.snapshot(day), households)
+    return _told(samples.texts, windows, seconds(day) * 1000, None)
 
 
 def split_rows(

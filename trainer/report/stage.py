@@ -10,6 +10,7 @@ import numpy as np
 
 from trainer.evaluate import MODEL, ask_head, machine, markdown
 from trainer.explain.check import EXPLAIN
+from trainer.models import Models
 from trainer.report.choices import best_threshold, classified, reliability
 from trainer.report.fairness import MIN_HOUSEHOLDS, TOLERANCE, fairness
 from trainer.report.groups import household_groups
@@ -17,7 +18,7 @@ from trainer.report.scored import Scored
 from trainer.report.slices import by_buyers, by_cutoff, by_history
 from trainer.rows import SplitReader
 from trainer.samples import Samples
-from trainer.stages import Evaluation, Models
+from trainer.stages import Evaluation
 from trainer.workspace import Workspace, write_json
 
 FIGURES = "report.json"

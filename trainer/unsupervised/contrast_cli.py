@@ -10,6 +10,7 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
+from stream.model.repository import load_bundle
 from trainer.augmentation import (
     AUGMENTATIONS,
     Augmentation,
@@ -19,12 +20,13 @@ from trainer.augmentation import (
     windows_of,
     with_synonyms,
 )
-from trainer.contract import HEAD
 from trainer.errors import TrainerError
 from trainer.evaluate import ask_head
 from trainer.head_inputs import read_inputs
+from trainer.models import published_vectors
 from trainer.parity import onnx_head
 from trainer.progress import shown
+from trainer.published_parity import onnx_file
 from trainer.samples import Samples
 from trainer.telling import tell
 from trainer.unsupervised.contrast import (
@@ -38,7 +40,6 @@ from trainer.unsupervised.contrast import (
 from trainer.unsupervised.linear_probe import Bought, Matrix, Vectors, probe
 from trainer.unsupervised.pretrain_cli import EVERY
 from trainer.unsupervised.sequences import Sequences, padded, read_fit_windows
-from trainer.unsupervised.user_vectors import newest, published_vectors
 from trainer.workspace import Workspace, make_repeatable
 
 _CONSOLE = Console(stderr=True)
@@ -129,7 +130,7 @@ def _known(samples: Samples, repository: Path, pairs: Pairs, day: date) -> _Know
     snapshot = samples.snapshot(day)
     did = (snapshot.window_texts[everyone.households] >= 0).any(axis=1)
     inputs = everyone.of(np.flatnonzero(did))
-    head = onnx_head(newest(repository, HEAD) / "model.onnx")
+    head = onnx_head(onnx_file(repository, load_bundle(repository).head))
     windows = windows_of(snapshot, inputs.households)
     return _Known(
         head=ask_head(head, inputs).user_vectors,

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from trainer.errors import TrainerError
+from trainer.models import published_vectors
 from trainer.progress import shown
 from trainer.samples import Samples
 from trainer.telling import tell
@@ -15,7 +16,6 @@ from trainer.unsupervised.behaviour_network import ENCODERS
 from trainer.unsupervised.pretrain import OBJECTIVES, Lesson, PretrainRecipe, pretrain
 from trainer.unsupervised.pretrain_score import ask, score
 from trainer.unsupervised.sequences import padded, read_fit_windows, text_interests
-from trainer.unsupervised.user_vectors import published_vectors
 from trainer.workspace import Workspace, make_repeatable
 
 _CONSOLE = Console(stderr=True)

@@ -3,28 +3,24 @@
 Shapes: n users, D dimensions.
 """
 
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from stream.model.repository import load_bundle
-from trainer.contract import ENCODER, ENCODER_INPUTS, HEAD
-from trainer.encoder import base_directory, load_tokenizer, tokenize
+from trainer.contract import HEAD
 from trainer.errors import TrainerError
 from trainer.evaluate import ask_head
 from trainer.head_inputs import read_inputs
-from trainer.images import fused_texts
-from trainer.parity import OnnxModel, onnx_encoder, onnx_head
+from trainer.models import models_of
 from trainer.samples import Samples
+from trainer.workspace import Workspace
 
 Matrix = NDArray[np.float32]
 
-_BATCH: Final = 64
 _FIELDS: Final = ("users", "vectors", "source", "day")
 
 
@@ -71,38 +67,25 @@ def load_user_vectors(path: Path) -> UserVectors:
     return UserVectors(users, vectors, str(source), date.fromisoformat(str(day)))
 
 
-def head_user_vectors(samples: Samples, repository: Path, day: date) -> UserVectors:
+def head_user_vectors(work: Workspace, repository: Path, day: date) -> UserVectors:
     """USER_VECTOR of a published version for all households that may be learnt from, at one cutoff.
 
     Args:
-        samples: With a snapshot of the day.
+        work: With samples that have a snapshot of the day.
         repository: Holds encoder and head; the highest version is asked.
         day: A fit cutoff or the validation cutoff.
 
     Raises:
-        TrainerError: If the day is no such cutoff, or nothing is published there.
+        TrainerError: If the day is no such cutoff.
+        ModelRepositoryError: If no whole version is published there.
     """
+    samples = work.samples()
     require_cutoff(samples, day)
-    version = newest(repository, HEAD)
-    head = onnx_head(version / "model.onnx")
-    texts = fused_texts(published_vectors(samples.texts, repository), samples, load_bundle(repository).fusion)
-    inputs = read_inputs(samples, samples.purchases(), day, texts, held_out=False)
+    models = models_of(work, repository)
+    inputs = read_inputs(samples, samples.purchases(), day, models.vectors.texts, held_out=False)
     users = np.array(samples.households)[inputs.households]
-    return UserVectors(users, ask_head(head, inputs).user_vectors, f"{HEAD} {version.name}", day)
-
-
-def newest(repository: Path, model: str) -> Path:
-    """The directory of a published model's highest version.
-
-    Raises:
-        TrainerError: If there is none.
-    """
-    versions = [path for path in (repository / model).glob("*") if path.name.isdecimal()]
-    if not versions:
-        raise TrainerError(
-            f"{repository / model} has no numbered version; name a model repository with --repository"
-        )
-    return max(versions, key=lambda path: int(path.name))
+    source = f"{HEAD} {load_bundle(repository).head.version}"
+    return UserVectors(users, ask_head(models.head, inputs).user_vectors, source, day)
 
 
 def require_cutoff(samples: Samples, day: date) -> None:
@@ -115,23 +98,3 @@ def require_cutoff(samples: Samples, day: date) -> None:
     if day not in allowed:
         days = ", ".join(one.isoformat() for one in allowed)
         raise TrainerError(f"{day} is no cutoff that may be looked at while choosing; take one of {days}")
-
-
-def published_vectors(texts: Sequence[str], repository: Path) -> Matrix:
-    """Unit vectors of texts by the published encoder."""
-    encoder = onnx_encoder(newest(repository, ENCODER) / "model.onnx")
-    return encode_texts(encoder, load_tokenizer(base_directory()), texts)
-
-
-def encode_texts(encoder: OnnxModel, tokenizer: Tokenizer, texts: Sequence[str]) -> Matrix:
-    """Unit vectors [texts, D] by an exported encoder, texts of like length together to save padding."""
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    vectors: list[Matrix] = []
-    for start in range(0, len(order), _BATCH):
-        ids, mask = tokenize(tokenizer, [texts[row] for row in order[start : start + _BATCH]])
-        named = dict(zip(ENCODER_INPUTS, (ids.numpy(), mask.numpy()), strict=True))
-        vectors.append(encoder.run(named)["VECTOR"])
-    encoded = np.concatenate(vectors)
-    placed = np.empty_like(encoded)
-    placed[order] = encoded
-    return placed
