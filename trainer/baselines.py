@@ -4,7 +4,7 @@ Shapes: n households, L interests. All answer with a score per household and int
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Final
 
@@ -94,7 +94,8 @@ class BoostingRecipe:
     rounds: int = 250
     #: Every so many cutoffs are fitted: neighbours in time say nearly the same.
     every: int = 3
-    threads: int = 1
+    #: The trees are the same with any number of them.
+    threads: int = 2
     seed: int = 0
 
 
@@ -132,7 +133,8 @@ class Boosting:
         """What a fit on these splits would depend on."""
         columns = (self._rows(split.derived) for split in splits)
         outcomes = (split.inputs.bought.numpy() for split in splits)
-        return fingerprint({**_SETTINGS, **asdict(self._recipe)}, chain(columns, outcomes))
+        recipe = asdict(replace(self._recipe, threads=1))
+        return fingerprint({**_SETTINGS, **recipe}, chain(columns, outcomes))
 
     def predict(self, derived: Tensor) -> Scores:
         """Probabilities [n, L] of derived features [n, L, F]."""

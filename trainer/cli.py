@@ -211,8 +211,9 @@ def make(
         figures: dict[str, Any] = {"train": _train(workspace, recipe, progress, settings)}
     figures["export"] = _export(workspace, recipe)
     with shown(_CONSOLE) as progress:
+        choice = EvaluationChoice(bar_only=True)
         figures["evaluate"], _ = run_evaluation(
-            workspace, models_of(workspace), recipe.rivals, EvaluationChoice(), progress
+            workspace, models_of(workspace), recipe.rivals, choice, progress
         )
     figures["publish"] = publish_version(workspace, out, stub, recipe, forced={})
     figures["seconds"] = round(_CLOCK.monotonic_seconds() - began, 1)

@@ -36,6 +36,9 @@ def evaluate(
     plain: Annotated[
         str, typer.Option(metavar="NAME", help="Add this run of `plain train` in the work directory.")
     ] = "",
+    bar_only: Annotated[
+        bool, typer.Option("--bar-only", help="Fit only the baseline that the gates ask for: much faster.")
+    ] = False,
     cutoff: Annotated[
         _Cutoff,
         typer.Option(help="Validation is the month where choices are made; test is looked at rarely."),
@@ -58,6 +61,7 @@ def evaluate(
         live=live,
         validation=cutoff is _Cutoff.VALIDATION,
         plain=work / "plain" / plain if plain else None,
+        bar_only=bar_only,
     )
     recipe = Recipe.quick() if quick else Recipe()
     models = models_of(workspace, repository)

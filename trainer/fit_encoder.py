@@ -5,6 +5,7 @@ The length is a number of steps, not of seconds, so that a seed gives the same w
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from trainer.copurchase import Lesson
 from trainer.encoder import BehaviourEncoder, tokenize
+
+#: A batch is encoded in so many parts.
+_PARTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,17 @@ def fit_encoder(
 
     def loss() -> Tensor:
         rows = draw.choice(lesson.fit, batch, replace=False, p=share)
-        vectors = encoder(*tokenize(tokenizer, [lesson.texts[row] for row in rows]))
-        return disagreement(vectors, teacher[rows], recipe.temperature, recipe.teacher_temperature)
+        by_length = sorted(rows.tolist(), key=lambda row: len(lesson.texts[row]))
+        # Texts of like length together: padding costs as much as text.
+        parts = np.array_split(by_length, _PARTS)
+        vectors = torch.cat(
+            [
+                encoder(*tokenize(tokenizer, [lesson.texts[row] for row in part]))
+                for part in parts
+                if len(part)
+            ]
+        )
+        return disagreement(vectors, teacher[by_length], recipe.temperature, recipe.teacher_temperature)
 
     return descend(encoder, recipe, loss, advance, tell_loss)
 

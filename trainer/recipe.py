@@ -47,12 +47,12 @@ def parse_settings(given: Sequence[str]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Seeds, lengths and sizes of a run."""
+    """Seeds, lengths and sizes of a run, and its threads: another number of them rounds differently."""
 
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
     head: HeadRecipe = field(default_factory=HeadRecipe)
     rivals: RivalRecipe = field(default_factory=RivalRecipe)
-    threads: int = 1
+    threads: int = 2
     command: str = "interestflow-trainer make"
 
     @classmethod

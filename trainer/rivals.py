@@ -31,6 +31,7 @@ _SERVABLE: Final[Mapping[str, tuple[str, ...]]] = {
     GBDT_31: FEATURES_31,
     GBDT: FEATURES_ALL,
 }
+_BAR: Final = {GBDT: FEATURES_ALL}
 _LIVE: Final = {GBDT_LIVE: FEATURES_ALL}
 _SEQUENCES: Final = {"gru4rec": Gru4Rec, "sasrec": SasRec}
 
@@ -61,12 +62,15 @@ class Rivals:
 
     def scores(self, reader: SplitReader, splits: Sequence[Split]) -> ScoresByModel:
         """Of all rivals that a worker could serve."""
-        counted = [counters(split) for split in splits]
         return {
-            **{name: [count[name] for count in counted] for name in counted[0]},
+            **_counted(splits),
             **self._sequences(splits),
             **self._boosted(reader, splits, _SERVABLE),
         }
+
+    def bar_scores(self, reader: SplitReader, splits: Sequence[Split]) -> ScoresByModel:
+        """Of the counters and of the one that gates hold the head against: the others cost most of an evaluation's time."""
+        return {**_counted(splits), **self._boosted(reader, splits, _BAR)}
 
     def live_scores(self, reader: SplitReader, splits: Sequence[Split]) -> ScoresByModel:
         """Of gradient boosting with counts of all users up to the cutoff, which a worker does not have."""
@@ -112,3 +116,8 @@ class Rivals:
                 predict_next(model, histories, split.inputs.households, split.day) for split in splits
             ]
         return found
+
+
+def _counted(splits: Sequence[Split]) -> ScoresByModel:
+    counted = [counters(split) for split in splits]
+    return {name: [count[name] for count in counted] for name in counted[0]}

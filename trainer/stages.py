@@ -51,6 +51,7 @@ class EvaluationChoice:
         validation: Score the validation cutoff of the households that are not held out instead: choices are made
             there, so that the test stays unseen.
         plain: Add this finished run of plain BERT.
+        bar_only: Of the fitted baselines only the one that gates ask for.
         command: As it was called, without its options.
     """
 
@@ -58,6 +59,7 @@ class EvaluationChoice:
     live: bool = False
     validation: bool = False
     plain: Path | None = None
+    bar_only: bool = False
     command: str = "interestflow-trainer evaluate"
 
     def told(self) -> str:
@@ -67,6 +69,7 @@ class EvaluationChoice:
             (self.live, "--live"),
             (self.validation, "--cutoff validation"),
             (self.plain, f"--plain {self.plain.name if self.plain else ''}"),
+            (self.bar_only, "--bar-only"),
         )
         return " ".join([self.command, *(told for given, told in options if given)])
 
@@ -152,7 +155,7 @@ def evaluate(
     reader = SplitReader(samples, models.vectors)
     splits = read(reader)
     rivals = Rivals(samples, recipe, RivalCache(work.rivals_directory), progress)
-    scores = rivals.scores(reader, splits)
+    scores = rivals.bar_scores(reader, splits) if choice.bar_only else rivals.scores(reader, splits)
     if choice.live:
         fresh = SplitReader(samples, models.vectors, live=True)
         scores.update(rivals.live_scores(fresh, read(fresh)))

@@ -130,7 +130,7 @@ def _judge(work: Workspace, repository: Path, recipe: Recipe, progress: Progress
     """Evaluate the updated run over the test cutoffs, and its predecessor on the same."""
     models = models_of(work)
     work.save_json("ads", ad_response(work.samples(), models))
-    run_evaluation(work, models, recipe.rivals, EvaluationChoice(command=_COMMAND), progress)
+    run_evaluation(work, models, recipe.rivals, EvaluationChoice(bar_only=True, command=_COMMAND), progress)
     work.save_json(PREDECESSOR, measure_predecessor(work, repository, progress))
 
 

@@ -19,6 +19,7 @@ from trainer.events.mapping import read_mapping
 from trainer.fit_encoder import EncoderRecipe
 from trainer.fit_head import HeadRecipe
 from trainer.progress import silent
+from trainer.recipe import Recipe
 from trainer.record import plan_samples, write_samples
 from trainer.samples import Samples
 from trainer.train import train_encoder, train_head
@@ -37,10 +38,10 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As the command line sets it, and back."""
+def as_the_command_line() -> Iterator[None]:
+    """Threads and algorithms as it sets them, and back."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    make_repeatable(threads=1)
+    make_repeatable(Recipe().threads)
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
@@ -60,7 +61,7 @@ def trained(directory: Path, samples: Path, seed: int) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(600)  # trains twice
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("as_the_command_line")
 def test_one_seed_gives_one_run_bit_for_bit(tmp_path: Path, samples: Path) -> None:
     first = trained(tmp_path / "first", samples, seed=3)
     torch.rand(7)  # what was drawn before doesn't matter

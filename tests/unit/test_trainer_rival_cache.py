@@ -75,3 +75,13 @@ def test_boosting_on_other_features_or_rows_has_another_fingerprint() -> None:
     }
 
     assert len(found) == 4
+
+
+def test_any_number_of_threads_fits_the_same_trees() -> None:
+    given = split()
+    one, two = (Boosting(BoostingRecipe(rounds=5, threads=threads)) for threads in (1, 2))
+    one.fit([given])
+    two.fit([given])
+
+    assert one.fingerprint([given]) == two.fingerprint([given])
+    assert np.array_equal(one.predict(given.derived), two.predict(given.derived))
