@@ -58,7 +58,7 @@ def quick_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     # Too few shoppers for figures by interest.
     monkeypatch.setattr(trainer.update, "measure_head", lambda *_: "measured")
     for module in (trainer.models, trainer.update):
-        monkeypatch.setattr(module, "encode_texts", lambda _model, _tokenizer, texts: vectors(len(texts)))
+        monkeypatch.setattr(module, "encode_texts", lambda _model, _tokenizer, texts, *_: vectors(len(texts)))
 
 
 @pytest.fixture(scope="module")

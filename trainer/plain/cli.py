@@ -49,6 +49,12 @@ def train(
     rank: Annotated[int, typer.Option(min=1, help="Of LoRA's and AdaLoRA's matrices.")] = _USUAL.rank,
     epsilon: Annotated[float, typer.Option(min=0.0, help="Adversarial training (FGM); 0 for none.")] = 0.0,
     looks: Annotated[int, typer.Option(min=1, help="How often October is looked at.")] = _USUAL.looks,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0, help="End after so many looks without progress, and keep the best; 0 for neither."
+        ),
+    ] = _USUAL.patience,
     look_rows: Annotated[int, typer.Option(min=10, help="Households of each look.")] = _USUAL.look_rows,
     precision: Annotated[str, typer.Option(help=f"{' or '.join(PRECISIONS)}.")] = _USUAL.precision,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
@@ -75,6 +81,7 @@ def train(
         rank=rank,
         epsilon=epsilon,
         looks=looks,
+        patience=patience,
         look_rows=look_rows,
         precision=precision,
         seed=seed,
