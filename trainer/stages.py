@@ -13,6 +13,7 @@ from trainer.evaluate import (
     MODEL,
     PLAIN_BERT,
     Report,
+    Scores,
     ask_head,
     intent_report,
     report,
@@ -64,14 +65,15 @@ class EvaluationChoice:
 
     def told(self) -> str:
         """The command with the options that change the figures."""
-        options = (
-            (self.repository, f"--repository {self.repository}"),
-            (self.live, "--live"),
-            (self.validation, "--cutoff validation"),
-            (self.plain, f"--plain {self.plain.name if self.plain else ''}"),
-            (self.bar_only, "--bar-only"),
+        flags = {"--live": self.live, "--cutoff validation": self.validation, "--bar-only": self.bar_only}
+        return " ".join(
+            [
+                self.command,
+                *([f"--repository {self.repository}"] if self.repository else []),
+                *([f"--plain {self.plain.name}"] if self.plain else []),
+                *(flag for flag, given in flags.items() if given),
+            ]
         )
-        return " ".join([self.command, *(told for given, told in options if given)])
 
 
 class Evaluation(NamedTuple):
@@ -154,14 +156,16 @@ def evaluate(
 
     reader = SplitReader(samples, models.vectors)
     splits = read(reader)
+    plain: dict[str, list[Scores]] = {}
+    if choice.plain is not None:  # first: a run that can't be asked is told of before anything is fitted
+        asked = [(split.day, split.inputs.households) for split in splits]
+        plain[PLAIN_BERT] = plain_scores(choice.plain, base_directory(), samples, asked, progress)
     rivals = Rivals(samples, recipe, RivalCache(work.rivals_directory), progress)
     scores = rivals.bar_scores(reader, splits) if choice.bar_only else rivals.scores(reader, splits)
     if choice.live:
         fresh = SplitReader(samples, models.vectors, live=True)
         scores.update(rivals.live_scores(fresh, read(fresh)))
-    if choice.plain is not None:
-        asked = [(split.day, split.inputs.households) for split in splits]
-        scores[PLAIN_BERT] = plain_scores(choice.plain, base_directory(), samples, asked, progress)
+    scores.update(plain)
     answers = [ask_head(models.head, split.inputs) for split in splits]
     scores[MODEL] = [answer.scores for answer in answers]
     scored = Scored(splits, scores, [answer.intent for answer in answers])
