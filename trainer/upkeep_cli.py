@@ -19,12 +19,13 @@ from trainer.fit_head import HeadRecipe
 from trainer.gates import parse_forced
 from trainer.head_inputs import read_inputs
 from trainer.model_config import SERVED_VERSIONS
-from trainer.models import models_of
+from trainer.models import Models, models_of, published_models
 from trainer.pooling import Asked, measure
 from trainer.progress import Progress, shown
 from trainer.publish import Retention
 from trainer.recipe import Recipe
 from trainer.release import PREDECESSOR, publish_version
+from trainer.samples import Samples
 from trainer.samples_command import WORK, WorkOption
 from trainer.stages import EvaluationChoice, ad_response, run_evaluation
 from trainer.telling import tell
@@ -145,7 +146,8 @@ def _drift(
     reference = load_reference(repository / HEAD / bundle.head.version / REFERENCE)
     calibration = None
     if samples.labels.hash == bundle.label_set_hash:
-        calibration = _calibration(work, repository, day, progress)
+        models = published_models(repository, bundle, samples, progress)
+        calibration = _calibration(samples, models, day)
     newest = Newest(samples, day, frozenset(interest.name for interest in bundle.interests))
     return {
         "version": bundle.head.version,
@@ -153,10 +155,8 @@ def _drift(
     }
 
 
-def _calibration(work: Workspace, repository: Path, day: date, progress: Progress) -> dict[str, float]:
+def _calibration(samples: Samples, models: Models, day: date) -> dict[str, float]:
     """What the published version says of the users to learn from, held against what they bought then."""
-    samples = work.samples()
-    models = models_of(work, repository, progress)
     inputs = read_inputs(samples, samples.purchases(), day, models.vectors.texts, held_out=False)
     scores = ask_head(models.head, inputs).scores
     question = questions(inputs)["all"]

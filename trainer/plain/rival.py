@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainer.encoder import batches_by_length
 from trainer.errors import TrainerError
 from trainer.evaluate import Scores
 from trainer.plain.fit import FIGURES, probabilities
@@ -62,12 +63,10 @@ def plain_scores(
 
 
 def _said(model: Any, encoded: Sequence[list[int]], tokenizer: Any) -> Scores:
-    """In batches by length, since padding costs as much as text."""
-    by_length = np.argsort([len(ids) for ids in encoded], kind="stable")
+    """Probabilities [n, L] of windows as token ids."""
     said = np.empty((len(encoded), model.config.num_labels), dtype=np.float32)
-    for start in range(0, len(by_length), _ROWS):
-        chosen = by_length[start : start + _ROWS]
-        padded = tokenizer.pad({"input_ids": [encoded[row] for row in chosen]}, return_tensors="pt")
+    for rows in batches_by_length(encoded, _ROWS):
+        padded = tokenizer.pad({"input_ids": [encoded[row] for row in rows]}, return_tensors="pt")
         with torch.no_grad():
-            said[chosen] = probabilities(model(**padded).logits.numpy())
+            said[rows] = probabilities(model(**padded).logits.numpy())
     return said

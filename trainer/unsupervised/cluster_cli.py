@@ -46,9 +46,9 @@ def user_vectors(
     json: _Json = None,
 ) -> None:
     """Ask the published head for the vectors of all households that may be learnt from."""
-    workspace = Workspace(work)
-    day = workspace.samples().calendar.validation if at is None else at.date()
-    vectors = head_user_vectors(workspace, repository, day)
+    samples = Workspace(work).samples()
+    day = samples.calendar.validation if at is None else at.date()
+    vectors = head_user_vectors(samples, repository, day)
     vectors.save(out)
     tell(
         {"users": len(vectors.users), "dimensions": vectors.vectors.shape[1], "source": vectors.source}, json

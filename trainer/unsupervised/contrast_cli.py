@@ -24,7 +24,7 @@ from trainer.errors import TrainerError
 from trainer.evaluate import ask_head
 from trainer.head_inputs import read_inputs
 from trainer.models import published_vectors
-from trainer.parity import onnx_head
+from trainer.parity import OnnxModel, onnx_head
 from trainer.progress import shown
 from trainer.published_parity import onnx_file
 from trainer.samples import Samples
@@ -106,7 +106,8 @@ def _judge(
 ) -> dict[str, object]:
     """Fitted on cutoffs before the validation month, asked in it."""
     days = [*samples.calendar.fit_cutoffs()[::-1][::EVERY][:_PROBED], samples.calendar.validation]
-    known = [_known(samples, repository, pairs, day) for day in days]
+    head = onnx_head(onnx_file(repository, load_bundle(repository).head))
+    known = [_known(samples, head, pairs, day) for day in days]
     kinds = {"user_features": [one.user for one in known], _REFERENCE: [one.head for one in known]}
     for name, network in networks.items():
         kinds[name] = [user_states(network, one.seen) for one in known]
@@ -124,13 +125,12 @@ def _judge(
     }
 
 
-def _known(samples: Samples, repository: Path, pairs: Pairs, day: date) -> _Known:
+def _known(samples: Samples, head: OnnxModel, pairs: Pairs, day: date) -> _Known:
     texts = pairs.vectors[: len(samples.texts)].numpy()
     everyone = read_inputs(samples, samples.purchases(), day, texts, held_out=False)
     snapshot = samples.snapshot(day)
     did = (snapshot.window_texts[everyone.households] >= 0).any(axis=1)
     inputs = everyone.of(np.flatnonzero(did))
-    head = onnx_head(onnx_file(repository, load_bundle(repository).head))
     windows = windows_of(snapshot, inputs.households)
     return _Known(
         head=ask_head(head, inputs).user_vectors,

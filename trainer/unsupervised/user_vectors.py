@@ -15,9 +15,8 @@ from trainer.contract import HEAD
 from trainer.errors import TrainerError
 from trainer.evaluate import ask_head
 from trainer.head_inputs import read_inputs
-from trainer.models import models_of
+from trainer.models import published_models
 from trainer.samples import Samples
-from trainer.workspace import Workspace
 
 Matrix = NDArray[np.float32]
 
@@ -67,11 +66,11 @@ def load_user_vectors(path: Path) -> UserVectors:
     return UserVectors(users, vectors, str(source), date.fromisoformat(str(day)))
 
 
-def head_user_vectors(work: Workspace, repository: Path, day: date) -> UserVectors:
+def head_user_vectors(samples: Samples, repository: Path, day: date) -> UserVectors:
     """USER_VECTOR of a published version for all households that may be learnt from, at one cutoff.
 
     Args:
-        work: With samples that have a snapshot of the day.
+        samples: With a snapshot of the day.
         repository: Holds encoder and head; the highest version is asked.
         day: A fit cutoff or the validation cutoff.
 
@@ -79,13 +78,14 @@ def head_user_vectors(work: Workspace, repository: Path, day: date) -> UserVecto
         TrainerError: If the day is no such cutoff.
         ModelRepositoryError: If no whole version is published there.
     """
-    samples = work.samples()
     require_cutoff(samples, day)
-    models = models_of(work, repository)
+    bundle = load_bundle(repository)
+    models = published_models(repository, bundle, samples)
     inputs = read_inputs(samples, samples.purchases(), day, models.vectors.texts, held_out=False)
     users = np.array(samples.households)[inputs.households]
-    source = f"{HEAD} {load_bundle(repository).head.version}"
-    return UserVectors(users, ask_head(models.head, inputs).user_vectors, source, day)
+    return UserVectors(
+        users, ask_head(models.head, inputs).user_vectors, f"{HEAD} {bundle.head.version}", day
+    )
 
 
 def require_cutoff(samples: Samples, day: date) -> None:
