@@ -202,7 +202,7 @@ def make(
     images: ImagesOption = None,
     json: _Json = None,
 ) -> None:
-    """Every stage, from the data to the published version; about 15 minutes on one core."""
+    """Every stage, from the data to the published version."""
     workspace, settings = Workspace(work), parse_settings(changed or [])
     recipe = Recipe().with_settings(settings)
     began = _CLOCK.monotonic_seconds()
