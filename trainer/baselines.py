@@ -95,7 +95,7 @@ class BoostingRecipe:
     #: Every so many cutoffs are fitted: neighbours in time say nearly the same.
     every: int = 3
     #: The trees are the same with any number of them.
-    threads: int = 1
+    threads: int = 2
     seed: int = 0
 
 

@@ -52,7 +52,7 @@ class Recipe:
     encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
     head: HeadRecipe = field(default_factory=HeadRecipe)
     rivals: RivalRecipe = field(default_factory=RivalRecipe)
-    threads: int = 1
+    threads: int = 2
     command: str = "interestflow-trainer make"
 
     @classmethod

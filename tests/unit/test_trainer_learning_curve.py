@@ -74,7 +74,7 @@ def test_another_recipe_makes_every_step_again(work: Workspace, made: list[str])
     learning_curve(work, [100], Recipe(), silent)
     made.clear()
 
-    learning_curve(work, [100], replace(Recipe(), threads=2), silent)
+    learning_curve(work, [100], replace(Recipe(), threads=1), silent)
 
     assert made == ["encoder 100", "head 100", "judged 100"]
 
