@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -103,7 +104,7 @@ class Rivals:
         for name, kind in _SEQUENCES.items():
             torch.manual_seed(recipe.seed)
             model = kind(len(samples.labels), recipe)
-            key = fingerprint(asdict(recipe), lessons)
+            key = fingerprint(asdict(recipe), chain.from_iterable(lessons))
             kept = self._cache.find(name, key)
             if kept is None:
                 advance = self._progress(f"fit {name}", recipe.steps)

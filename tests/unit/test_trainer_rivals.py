@@ -15,6 +15,7 @@ from trainer.samples import Purchases  # noqa: E402
 from trainer.sequence_models import (  # noqa: E402
     Gru4Rec,
     Histories,
+    History,
     SasRec,
     SequenceRecipe,
     fit_sequence_model,
@@ -44,17 +45,49 @@ def test_the_sets_have_their_features_once_and_no_text() -> None:
 def test_a_history_is_in_time_order_once_per_basket_without_what_is_no_interest() -> None:
     found = histories([(0, 8, 2, 5), (0, 7, 1, 1), (0, 7, 1, 1), (1, 9, 0, 2), (0, 6, -1, 0)])
 
-    assert found.of(0, date(2017, 4, 1)).tolist() == [1, 2]
+    assert found.of(0, date(2017, 4, 1)).interest.tolist() == [1, 2]
 
 
 def test_a_history_ends_before_its_day() -> None:
     found = histories([(0, 7, 1, 1), (0, 8, 2, 5)])
 
-    assert found.of(0, date(2017, 3, 6)).tolist() == [1]  # the second basket is of that very midnight
+    assert found.of(0, date(2017, 3, 6)).interest.tolist() == [
+        1
+    ]  # the second basket is of that very midnight
 
 
 def test_a_household_without_purchases_has_an_empty_history() -> None:
-    assert histories([(1, 7, 1, 1)]).of(0, date(2017, 4, 1)).tolist() == []
+    assert histories([(1, 7, 1, 1)]).of(0, date(2017, 4, 1)).interest.tolist() == []
+
+
+def test_a_basket_has_no_order() -> None:
+    lesson = History(np.array([4, 5, 6, 0, 1, 9]), np.array([1, 1, 1, 2, 2, 3]))
+    draw = np.random.default_rng(0)
+
+    shuffled = np.array([lesson.shuffled(draw) for _ in range(50)])
+
+    assert {frozenset(row) for row in shuffled[:, :3].tolist()} == {frozenset({4, 5, 6})}
+    assert set(shuffled[:, 0]) == {4, 5, 6}
+    assert set(shuffled[:, 3]) == {0, 1}
+    assert set(shuffled[:, 5]) == {9}
+
+
+def test_a_household_with_one_purchase_teaches_nothing() -> None:
+    found = histories([(0, 7, 1, 1), (1, 8, 1, 1), (1, 9, 1, 2)])
+
+    assert [lesson.basket.tolist() for lesson in found.lessons(np.arange(2), date(2017, 4, 1))] == [[2, 3]]
+
+
+def test_self_attention_does_not_see_padding() -> None:
+    torch.manual_seed(0)
+    model = SasRec(3, SequenceRecipe(dimensions=8)).eval()
+    torch.nn.init.normal_(model.items.weight)  # padding too, as if it said something
+
+    logits = model(torch.tensor([[3, 3, 0, 1]]))[0, -1]
+    torch.nn.init.normal_(model.items.weight[3])
+
+    assert torch.equal(model(torch.tensor([[3, 3, 0, 1]]))[0, -1], logits)
+    assert torch.isfinite(logits).all()
 
 
 @pytest.mark.parametrize("kind", [Gru4Rec, SasRec])
