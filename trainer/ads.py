@@ -72,8 +72,7 @@ def assumed_response() -> dict[str, Any]:
 
 
 def fit_response(samples: Samples, rows: ResponseRows) -> dict[str, Any]:
-    """The manifest's section ``ad_response``, with how well it does on later campaigns."""
-    held_out = samples.held_out[rows.household]
+    """The manifest's section ``ad_response``, with what it was fitted to; later campaigns are not looked at."""
     fitted = ~rows.is_test & samples.fitted[rows.household]
     mean, scale = rows.features[fitted].mean(axis=0), rows.features[fitted].std(axis=0) + 1e-6
     bias = PositionBias(rows.position[fitted])
@@ -84,18 +83,27 @@ def fit_response(samples: Samples, rows: ResponseRows) -> dict[str, Any]:
     # The scaling goes into the weights: the worker has raw features. Effects of positions stay behind.
     weights = (own / scale).astype(np.float32)
     response = ResponseModel(weights, float(offset - weights @ mean))
-    probability = response.predict(rows.features)
-    fit_rate = float(rows.redeemed[fitted].mean())
     return {
         **response.manifest_section(),
         "metrics": {
             "fit_rows": int(fitted.sum()),
             "fit_redeemed": int(rows.redeemed[fitted].sum()),
-            "fit_rate": fit_rate,
+            "fit_rate": float(rows.redeemed[fitted].mean()),
             "position_effects": dict(zip(bias.names, effects.tolist(), strict=True)),
-            "test": _metrics(probability, rows, rows.is_test, fit_rate),
-            "test_held_out": _metrics(probability, rows, rows.is_test & held_out, fit_rate),
         },
+    }
+
+
+def measured_response(
+    samples: Samples, rows: ResponseRows, section: Mapping[str, Any]
+) -> dict[str, dict[str, float]]:
+    """How well a section ``ad_response`` does on later campaigns: of all households, and of those held out."""
+    probability = ResponseModel.from_manifest({"ad_response": section}).predict(rows.features)
+    fit_rate = section["metrics"]["fit_rate"]
+    held_out = samples.held_out[rows.household]
+    return {
+        "test": _metrics(probability, rows, rows.is_test, fit_rate),
+        "test_held_out": _metrics(probability, rows, rows.is_test & held_out, fit_rate),
     }
 
 

@@ -27,7 +27,7 @@ def card(manifest: Section) -> str:
         *_evaluated(manifest.get("evaluation", {})),
         *_gated(manifest.get("gates", {})),
         *_same(manifest.get("parity", {})),
-        *_responding(manifest.get("ad_response", {}).get("metrics", {})),
+        *_responding(manifest),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -112,14 +112,14 @@ def parity_table(pairs: Section) -> Iterator[str]:
             yield f"| {runtimes} | {model} | {gap['vectors']:.1e} | {gap['scores']:.1e} | {agreement} |"
 
 
-def _responding(metrics: Section) -> Iterator[str]:
-    tested = metrics.get("test_held_out")
+def _responding(manifest: Section) -> Iterator[str]:
+    tested = manifest.get("evaluation", {}).get("coupon_response", {}).get("test_held_out")
     if not tested:
         return
     yield from ("## Ad response", "")
     yield (
         f"AUC {_number(tested['auc'])} on {tested['rows']} held-out rows ({tested['redeemed']} redeemed); "
-        f"fitted on {metrics['fit_rows']} rows."
+        f"fitted on {manifest['ad_response']['metrics']['fit_rows']} rows."
     )
 
 

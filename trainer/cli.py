@@ -159,7 +159,8 @@ def publish(
     """Serve the version with a real Triton, and publish it if that says the same and no gate is failed."""
     workspace, retention = Workspace(work), Retention(keep, frozenset(pinned or ()))
     recipe = _recipe(quick=quick).with_settings(workspace.json("train").get("settings", {}))
-    forced = {**(trial_run() if quick else {}), **parse_forced(force or [])}
+    waived = trial_run(workspace.json("evaluate")) if quick else {}
+    forced = {**waived, **parse_forced(force or [])}
     found = publish_version(workspace, out, stub, recipe, forced, retention)
     tell(found, json)
     _say(found)

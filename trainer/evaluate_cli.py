@@ -48,7 +48,7 @@ def evaluate(
     ] = None,
     groups: Annotated[
         Path | None,
-        typer.Option(help="CSV with user_id and one column per attribute, for the report's fairness."),
+        typer.Option(help="CSV with user_id and one column per attribute, for fairness."),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Rivals that are fitted in seconds, to see that everything runs.")
@@ -62,6 +62,7 @@ def evaluate(
         validation=cutoff is _Cutoff.VALIDATION,
         plain=work / "plain" / plain if plain else None,
         bar_only=bar_only,
+        groups=groups,
     )
     recipe = Recipe.quick() if quick else Recipe()
     models = models_of(workspace, repository)
@@ -70,6 +71,7 @@ def evaluate(
     if page is not None:
         put_table(page, markdown(evaluation.variants, evaluation.intent, choice.told()))
     if report is not None:
-        told = ReportChoice(report, choice.told(), models, choice.validation, groups)
-        write_report(workspace, evaluation, found.get("coupon_response", {}), told)
+        write_report(
+            workspace, evaluation, found, ReportChoice(report, choice.told(), models, choice.validation)
+        )
     tell({**found.pop("variants"), **found}, json)

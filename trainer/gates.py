@@ -20,8 +20,13 @@ VARIANTS: Final = ("all", "novel8", "never")
 MAX_ECE: Final = 0.005
 #: A difference from gradient boosting, or from the predecessor, that is not worth a refusal: NDCG and AUC points.
 TOLERANCE: Final = 0.002
+#: How far a group's calibration gap may be off zero beyond its interval.
+FAIRNESS_TOLERANCE: Final = 0.02
 _ACTS: Final = "acts-order"
-_RANKING: Final = {"ndcg10": "model_minus_gbdt_ci", "macro_auc": "model_minus_gbdt_auc_ci"}
+_ECE: Final = "ece-all"
+_FAIRNESS: Final = "fairness"
+_ERRORS: Final = frozenset({_ECE, _FAIRNESS})
+_RANKING: Final = ("ndcg10", "macro_auc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +36,25 @@ class Gate:
     name: str
     #: NaN if the shop is too small to measure it.
     figure: float
-    #: At most, for a calibration error; at least, for a difference.
+    #: At most, for an error; at least, for a difference.
     bound: float
     says: str
 
     @property
     def passed(self) -> bool:
         """Whether the figure keeps the bound; a figure that is no number does not."""
-        return self.figure <= self.bound if self.name.startswith("ece") else self.figure >= self.bound
+        return self.figure <= self.bound if self._is_error else self.figure >= self.bound
+
+    @property
+    def _is_error(self) -> bool:
+        return self.name in _ERRORS
 
     @property
     def sentence(self) -> str:
         """What is measured, the figure and the bound."""
         if math.isnan(self.figure):
             return f"{self.name}: {self.says} can't be measured on so few held-out users"
-        side = "at most" if self.name.startswith("ece") else "at least"
+        side = "at most" if self._is_error else "at least"
         return f"{self.name}: {self.says} is {self.figure:+.4f}, {side} {self.bound:+.4f} is asked"
 
 
@@ -79,14 +88,14 @@ def judge(evaluation: Figures, predecessor: Figures | None) -> Verdict:
     """The gates of an evaluation, with those against a predecessor if the two can be compared.
 
     Args:
-        evaluation: Sections ``variants`` and ``protocol``.
+        evaluation: Sections ``variants``, ``acts``, ``protocol`` and, where groups of users are known, ``fairness``.
         predecessor: The manifest of the newest version that is published; None if there is none.
 
     Raises:
         GateError: If a figure that a gate needs is missing.
     """
     variants = evaluation["variants"]
-    gates = [*_bars(variants), _acts(evaluation)]
+    gates = [*_bars(variants), *_fairness(evaluation), _acts(evaluation)]
     if predecessor is None:
         return Verdict(tuple(gates), "there is none")
     number, earlier = predecessor["version"], predecessor.get("evaluation", {})
@@ -140,24 +149,34 @@ def parse_forced(given: Sequence[str]) -> dict[str, str]:
     return forced
 
 
-def trial_run() -> dict[str, str]:
+def trial_run(evaluation: Figures) -> dict[str, str]:
     """Overrides every gate that does not ask for a predecessor: a run of a few steps is far below them all."""
-    nothing = {"model": {"ndcg10": 0, "macro_auc": 0, "ece": 0}, "gbdt": {"ndcg10": 0, "macro_auc": 0}}
-    intervals = dict.fromkeys(_RANKING.values(), (0, 0))
-    bars = _bars({variant: {**nothing, **intervals} for variant in VARIANTS})
-    names = [*(gate.name for gate in bars), _ACTS]
+    names = [gate.name for gate in judge(evaluation, None).gates]
     return dict.fromkeys(names, "a trial run that was never meant to score anybody")
 
 
 def _bars(variants: Figures) -> Iterator[Gate]:
-    yield Gate("ece-all", _figure(variants, "all", "model", "ece"), MAX_ECE, "the calibration error")
+    yield Gate(_ECE, _figure(variants, "all", "model", "ece"), MAX_ECE, "the calibration error")
     for variant in VARIANTS:
-        for measure, interval in _RANKING.items():
-            what = f"{measure} minus that of gradient boosting"
-            gap = _figure(variants, variant, "model", measure) - _figure(variants, variant, "gbdt", measure)
-            yield Gate(f"gbdt-{measure}-{variant}", gap, -TOLERANCE, what)
-            upper = _figure(variants, variant, interval, 1)
-            yield Gate(f"gbdt-{measure}-{variant}-interval", upper, 0.0, f"the upper end of {what}")
+        what = "ndcg10 minus that of gradient boosting"
+        gap = _figure(variants, variant, "model", "ndcg10") - _figure(variants, variant, "gbdt", "ndcg10")
+        yield Gate(f"gbdt-ndcg10-{variant}", gap, -TOLERANCE, what)
+        upper = _figure(variants, variant, "model_minus_gbdt_ci", 1)
+        yield Gate(f"gbdt-ndcg10-{variant}-interval", upper, 0.0, f"the upper end of {what}")
+        lower = _figure(variants, variant, "model_minus_gbdt_auc_ci", 0)
+        what = "the lower end of macro_auc minus that of gradient boosting"
+        yield Gate(f"gbdt-macro_auc-{variant}-interval", lower, 0.0, what)
+
+
+def _fairness(evaluation: Figures) -> Iterator[Gate]:
+    """No group's calibration gap is off zero by more than its interval and the tolerance; none where no groups are known."""
+    attributes = evaluation.get("fairness", {}).get("attributes", {})
+    intervals = [row["calibration_gap_ci"] for rows in attributes.values() for row in rows if "ok" in row]
+    if intervals:
+        beyond = max(max(low, -high, 0.0) for low, high in intervals)
+        yield Gate(
+            _FAIRNESS, beyond, FAIRNESS_TOLERANCE, "how far a group's calibration gap is surely off zero"
+        )
 
 
 def _acts(evaluation: Figures) -> Gate:

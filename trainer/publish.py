@@ -1,6 +1,6 @@
 """Writing a model version under the next free number, and retiring the oldest ones.
 
-A version is refused if it is too large for a git repository, or if it can't stand beside those that are there.
+A version is refused if it can't stand beside those that are there.
 """
 
 import json
@@ -24,8 +24,6 @@ from trainer.errors import ExportError
 from trainer.interests import LabelSet
 from trainer.model_config import SERVED_VERSIONS, encoder_configs, head_configs, require_valid
 
-#: Both models of a version with all their files.
-MAX_BYTES: Final = 25_000_000
 #: The half-life that the interest update states: how fast a score fades without new behaviour.
 HALF_LIFE_DAYS: Final = 28
 #: Copied, not imported: it runs in Triton's environment.
@@ -108,8 +106,8 @@ def publish(repository: Path, version: Version, retention: Retention | None = No
     """Write both models of a version under the next free number, and retire the oldest ones.
 
     Raises:
-        ExportError: If its files together are larger than ``MAX_BYTES``, a pinned version would no longer be served,
-            its tensors are not those of the versions that are there, or somebody else publishes; nothing is changed.
+        ExportError: If a pinned version would no longer be served, its tensors are not those of the versions that are
+            there, or somebody else publishes; nothing is changed.
     """
     retention = retention or Retention()
     draft = Draft(repository)
@@ -120,10 +118,6 @@ def publish(repository: Path, version: Version, retention: Retention | None = No
         _require_served(repository, number, retention.pinned)
         manifests = _write(draft, number, version)
         sizes = draft.sizes()
-        if sum(sizes.values()) > MAX_BYTES:
-            raise ExportError(
-                f"the version has {sum(sizes.values())} bytes, at most {MAX_BYTES} are shipped: make it smaller"
-            )
         for model, manifest in manifests.items():
             _require_same_tensors(repository / model, manifest, stays - {number})
         draft.put_in_place((ENCODER, HEAD), number)

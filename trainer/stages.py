@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer.acts import acts_report
-from trainer.ads import assumed_response, fit_response, response_rows
+from trainer.ads import ResponseRows, assumed_response, fit_response, response_rows, measured_response
 from trainer.contract import ENCODER, HEAD
 from trainer.encoder import base_directory, load_encoder, load_tokenizer
 from trainer.evaluate import (
@@ -33,6 +33,8 @@ from trainer.parity import (
 from trainer.plain.rival import plain_scores
 from trainer.probe import make_probe, worst
 from trainer.progress import Progress
+from trainer.report.fairness import fairness
+from trainer.report.groups import household_groups
 from trainer.report.scored import Scored
 from trainer.rival_cache import RivalCache
 from trainer.rivals import RivalRecipe, Rivals
@@ -53,6 +55,7 @@ class EvaluationChoice:
             there, so that the test stays unseen.
         plain: Add this finished run of plain BERT.
         bar_only: Of the fitted baselines only the one that gates ask for.
+        groups: Who belongs to which group (``trainer.report.groups``).
         command: As it was called, without its options.
     """
 
@@ -61,6 +64,7 @@ class EvaluationChoice:
     validation: bool = False
     plain: Path | None = None
     bar_only: bool = False
+    groups: Path | None = None
     command: str = "interestflow-trainer evaluate"
 
     def told(self) -> str:
@@ -112,19 +116,24 @@ def ad_response(samples: Samples, models: Models) -> dict[str, Any]:
     """The manifest's section ``ad_response``; an assumption if the data has no mailings."""
     if not samples.mailed:
         return assumed_response()
+    return fit_response(samples, _response_rows(samples, models))
+
+
+def coupon_response(samples: Samples, models: Models) -> dict[str, dict[str, float]]:
+    """How well a response model on this head does on later campaigns, by rows; empty if the data has no mailings."""
+    if not samples.mailed:
+        return {}
+    rows = _response_rows(samples, models)
+    return measured_response(samples, rows, fit_response(samples, rows))
+
+
+def _response_rows(samples: Samples, models: Models) -> ResponseRows:
     tokenizer = load_tokenizer(base_directory())
 
     def encode(texts: Sequence[str]) -> Matrix:
         return encode_texts(models.encoder, tokenizer, texts)
 
-    rows = response_rows(samples, models.head, encode, models.vectors.names, models.vectors.texts)
-    return fit_response(samples, rows)
-
-
-def coupon_response(samples: Samples, models: Models) -> dict[str, Any]:
-    """How well a response model on this head does on later campaigns, by rows; empty if the data has no mailings."""
-    metrics = ad_response(samples, models)["metrics"]
-    return {name: metrics[name] for name in ("test", "test_held_out") if name in metrics}
+    return response_rows(samples, models.head, encode, models.vectors.names, models.vectors.texts)
 
 
 def evaluate(
@@ -183,7 +192,12 @@ def run_evaluation(
     """Evaluate, count the look at the test, and keep the figures of the run's own models for its gates; both."""
     samples = work.samples()
     found = evaluate(work, models, recipe, choice, progress)
-    figures: dict[str, Any] = {"variants": found.variants, "intent": found.intent, "acts": found.acts}
+    figures: dict[str, Any] = {
+        "variants": found.variants,
+        "intent": found.intent,
+        "acts": found.acts,
+        "fairness": fairness(found.scored, household_groups(samples, choice.groups)),
+    }
     if choice.validation:
         return figures, found
     figures["coupon_response"] = coupon_response(samples, models)

@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 
 from stream.ads.response import RESPONSE_FEATURES, ResponseModel
 from stream.events import BehaviourEvent
-from trainer.ads import ResponseRows, _bounded_logistic, assumed_response, fit_response
+from trainer.ads import ResponseRows, _bounded_logistic, assumed_response, fit_response, measured_response
 from trainer.mailings import Mailings
 from trainer.position_bias import UNKNOWN, PositionBias
 from trainer.samples import Samples, Snapshot
@@ -86,6 +86,20 @@ def test_what_stood_lower_is_not_liked_less() -> None:
     assert effects["from_position_1"] == pytest.approx(np.log(0.5), abs=0.15)
     assert effects["from_position_2"] == pytest.approx(np.log(0.25), abs=0.2)
     assert blind["metrics"]["position_effects"] == {}
+
+
+def test_later_campaigns_are_looked_at_only_where_that_is_asked() -> None:
+    rows, shop = impressions(30_000), cast("Samples", TwoHouseholds())
+    other = rows._replace(redeemed=np.where(rows.is_test, ~rows.redeemed, rows.redeemed))
+
+    told = fit_response(shop, rows)
+    tested = measured_response(shop, rows, told)
+
+    assert fit_response(shop, other) == told
+    assert tested["test"]["rows"] == 7_500
+    assert tested["test"]["rows"] > tested["test_held_out"]["rows"] > 0
+    assert tested["test"]["auc"] > 0.6
+    assert tested["test"]["log_loss"] < tested["test"]["constant_log_loss"]
 
 
 def test_positions_too_rare_join_the_one_before() -> None:

@@ -263,17 +263,6 @@ def test_every_file_is_on_the_disk_before_anything_is_renamed(
     assert done[-1] == tmp_path.name
 
 
-def test_a_version_too_large_for_git_is_refused_and_changes_nothing(
-    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trainer.publish, "MAX_BYTES", 1000)
-
-    with pytest.raises(ExportError, match=r"the version has \d+ bytes, at most 1000 are shipped"):
-        publish(tmp_path / "models", version)
-
-    assert not (tmp_path / "models").exists()
-
-
 def test_a_version_that_is_not_there_is_told_with_those_that_are(version: Version, tmp_path: Path) -> None:
     publish(tmp_path / "models", version)
 

@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluate import MODEL, Scores
+from trainer.gates import FAIRNESS_TOLERANCE
 from trainer.pooling import Asked, household_draws, middle_95
 from trainer.ranking import auc, calibration_error, rank
 from trainer.report.scored import Scored, among, pooled
 
-#: How far a group's calibration gap may be off zero beyond its interval.
-TOLERANCE: Final = 0.02
 #: Smaller groups are counted and not judged: an interval of so few households says nothing.
 MIN_HOUSEHOLDS: Final = 20
 _DRAWS: Final = 2000
@@ -31,7 +30,7 @@ def fairness(scored: Scored, groups: Groups) -> dict[str, Any]:
     Returns:
         ``{"attributes": {attribute: [group's figures]}, "failed": [...], "ok": bool}``; a group's gap is its mean score minus
         the share that came true, over households and interests, and fails where the whole 95 % interval is more than
-        ``TOLERANCE`` from zero.
+        ``FAIRNESS_TOLERANCE`` from zero.
     """
     cutoffs = scored.asked("all")
     attributes = {
@@ -76,7 +75,7 @@ def _figures(cutoffs: Sequence[Asked], scores: Sequence[Scores]) -> dict[str, An
         "ece": calibration_error(said, bought),
         "calibration_gap": gap,
         "calibration_gap_ci": gap_ci,
-        "ok": gap_ci[0] <= TOLERANCE and gap_ci[1] >= -TOLERANCE,
+        "ok": gap_ci[0] <= FAIRNESS_TOLERANCE and gap_ci[1] >= -FAIRNESS_TOLERANCE,
     }
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from trainer.evaluate import MODEL, ask_head, machine, markdown
 from trainer.explain.check import EXPLAIN
+from trainer.gates import FAIRNESS_TOLERANCE
 from trainer.models import Models
 from trainer.report.choices import best_threshold, classified, reliability
-from trainer.report.fairness import MIN_HOUSEHOLDS, TOLERANCE, fairness
-from trainer.report.groups import household_groups
+from trainer.report.fairness import MIN_HOUSEHOLDS
 from trainer.report.scored import Scored
 from trainer.report.slices import by_buyers, by_cutoff, by_history
 from trainer.rows import SplitReader
@@ -35,19 +35,17 @@ class ReportChoice:
     models: Models
     #: The rows are those of the validation month.
     validation: bool
-    #: Who belongs to which group (``trainer.report.groups``).
-    groups: Path | None = None
 
 
 def write_report(
-    work: Workspace, evaluation: Evaluation, coupon_response: Mapping[str, Any], choice: ReportChoice
+    work: Workspace, evaluation: Evaluation, told: Mapping[str, Any], choice: ReportChoice
 ) -> dict[str, Any]:
     """Markdown, HTML, plots and ``report.json`` into the directory; the figures.
 
     Args:
         work: With the samples.
         evaluation: Of these samples.
-        coupon_response: The response model's figures by rows; empty if it was not asked.
+        told: What ``run_evaluation`` says of it; of that ``fairness`` and, if it was asked, ``coupon_response``.
         choice: What and where.
     """
     # matplotlib and the rest take a second that no other command needs.
@@ -57,17 +55,17 @@ def write_report(
     scored, samples = evaluation.scored, work.samples()
     threshold = best_threshold(scored if choice.validation else _validation(samples, choice.models))
     figures: dict[str, Any] = {
-        "coupon_response": coupon_response,
+        "coupon_response": told.get("coupon_response", {}),
         "explanations": _explanations(work),
         "reliability": reliability(scored),
         "by_cutoff": by_cutoff(scored),
         "by_history": by_history(scored),
         "by_buyers": by_buyers(scored),
-        "fairness": fairness(scored, household_groups(samples, choice.groups)),
+        "fairness": told["fairness"],
         "classification": classified(scored, threshold, samples.labels.names),
     }
     choice.directory.mkdir(parents=True, exist_ok=True)
-    told = {
+    page = {
         **figures,
         "command": choice.command,
         "day": datetime.now(UTC).date().isoformat(),
@@ -77,11 +75,11 @@ def write_report(
         "cutoffs": [split.day.isoformat() for split in scored.splits],
         "validation": choice.validation,
         "shown": list(scored.shown()),
-        "tolerance": TOLERANCE,
+        "tolerance": FAIRNESS_TOLERANCE,
         "min_households": MIN_HOUSEHOLDS,
         "table": markdown(evaluation.variants, evaluation.intent, choice.command),
     }
-    write_document(told, draw_plots(figures, choice.directory), choice.directory)
+    write_document(page, draw_plots(figures, choice.directory), choice.directory)
     write_json(
         choice.directory / FIGURES, {"variants": evaluation.variants, "intent": evaluation.intent, **figures}
     )
