@@ -96,12 +96,15 @@ def drawn_auc_by_interest(
 
 
 def _drawn_auc(scores: NDArray[np.float32], bought: Flags, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-    """AUC under each draw's multiplicities [draws, m]; equal scores count as the order they stand in."""
+    """AUC under each draw's multiplicities [draws, m]; a pair of equal scores is won by half."""
     order = np.argsort(scores, kind="stable")
+    ranked = scores[order]
     weights = drawn[:, order].astype(np.float64)
     positive = weights * bought[order]
     negative = weights - positive
-    below = np.cumsum(negative, axis=1)
+    lower = np.concatenate([np.zeros((len(drawn), 1)), np.cumsum(negative, axis=1)], axis=1)
+    begins, ends = (np.searchsorted(ranked, ranked, side) for side in ("left", "right"))
+    below = (lower[:, begins] + lower[:, ends]) / 2
     pairs = positive.sum(axis=1) * negative.sum(axis=1)
     won = (positive * below).sum(axis=1)
     return np.asarray(np.divide(won, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0))

@@ -66,6 +66,19 @@ def test_a_draw_of_every_household_once_has_the_plain_auc() -> None:
     assert drawn[0] == pytest.approx(auc(scores, bought))
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 3)), min_size=2, max_size=20).filter(
+        lambda rows: len({outcome for _, outcome, times in rows if times}) == 2
+    )
+)
+def test_a_drawn_auc_is_that_of_the_repeated_rows(rows: list[tuple[int, bool, int]]) -> None:
+    scores, bought, times = (np.array(column) for column in zip(*rows, strict=True))
+
+    drawn = _drawn_auc(scores.astype(np.float32), bought, times[None, :])
+
+    assert drawn[0] == pytest.approx(auc(np.repeat(scores, times), np.repeat(bought, times)))
+
+
 def test_a_household_drawn_twice_counts_as_two() -> None:
     scores = np.array([0.3, 0.1, 0.8], dtype=np.float32)
     bought = np.array([True, False, False])
