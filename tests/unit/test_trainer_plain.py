@@ -132,6 +132,16 @@ def test_each_way_of_tuning_learns_and_is_kept_as_one_model(
     assert any((tmp_path / "model").glob("*.safetensors"))
 
 
+@pytest.mark.parametrize("patience", [0, 3])
+def test_figures_say_which_weights_were_kept(base: Path, tmp_path: Path, patience: int) -> None:
+    chosen = replace(recipe(), patience=patience)
+
+    figures = fit_plain(base, rows(32), rows(32), chosen, PlainRun(tmp_path))
+
+    best = max(figures["looks"], key=lambda look: float(look["eval_novel8_ndcg10"]))
+    assert figures["kept_step"] == (best["step"] if patience else 20)
+
+
 def test_few_weights_are_trained_beside_a_frozen_bert(base: Path) -> None:
     ratios = {}
     for tuning in TUNINGS:
@@ -223,6 +233,11 @@ def test_adversarial_training_changes_what_is_learnt(base: Path, tmp_path: Path)
     misled, plain = weights(tmp_path / "fgm"), weights(tmp_path / "plain")
 
     assert any(not torch.allclose(misled[name], plain[name], atol=1e-4) for name in plain)
+
+
+def test_word_vectors_that_are_not_trained_can_not_be_moved(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match="--tuning lora does not train them: leave out --epsilon"):
+        fit_plain(base, rows(8), rows(8), replace(recipe("lora"), epsilon=1.0), PlainRun(tmp_path))
 
 
 def test_tracking_goes_to_tensorboard(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

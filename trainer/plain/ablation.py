@@ -17,7 +17,7 @@ from trainer.augmentation import AUGMENTATIONS, Augmentation, Substitutes, neigh
 from trainer.encoder import base_directory
 from trainer.errors import TrainerError
 from trainer.models import published_vectors
-from trainer.plain.fit import FIGURES, SAID, PlainRecipe, PlainRun, fit_plain
+from trainer.plain.fit import FIGURES, SAID, PlainRecipe, PlainRun, Precision, fit_plain
 from trainer.plain.window_text import Altered, WindowRows, split_rows
 from trainer.ranking import rank
 from trainer.samples import Samples
@@ -51,6 +51,7 @@ class AblationSize:
         every: Learn from every so many households.
         judged_every: Judge on every so many.
         looks: At the validation month, for early stopping.
+        precision: Of all runs.
     """
 
     seeds: int = 3
@@ -60,6 +61,7 @@ class AblationSize:
     every: int = 8
     judged_every: int = 4
     looks: int = 5
+    precision: Precision = "fp32"
 
     def recipe(self, factor: str, seed: int) -> PlainRecipe:
         """What one run does."""
@@ -69,7 +71,7 @@ class AblationSize:
             tokens=self.tokens,
             looks=self.looks,
             patience=2,
-            precision="bf16",
+            precision=self.precision,
             seed=seed,
         )
         return replace(usual, **FACTORS[factor])

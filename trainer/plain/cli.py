@@ -12,7 +12,7 @@ from trainer.encoder import base_directory
 from trainer.errors import TrainerError
 from trainer.plain.ablation import FACTORS, AblationSize, ablation_table, run_ablation
 from trainer.plain.export import export_plain
-from trainer.plain.fit import FIGURES, PRECISIONS, PlainRecipe, PlainRun, fit_plain
+from trainer.plain.fit import FIGURES, PRECISIONS, PlainRecipe, PlainRun, Precision, fit_plain
 from trainer.plain.tuning import TUNINGS
 from trainer.plain.window_text import split_rows
 from trainer.telling import tell
@@ -68,8 +68,6 @@ def train(
     if tuning not in TUNINGS:
         raise TrainerError(f"no tuning is called {tuning!r}: choose one of {', '.join(TUNINGS)}")
     require_tracker(report_to)
-    if precision not in PRECISIONS:
-        raise TrainerError(f"no precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
     recipe = PlainRecipe(
         tuning=tuning,
         steps=steps,
@@ -83,7 +81,7 @@ def train(
         looks=looks,
         patience=patience,
         look_rows=look_rows,
-        precision=precision,
+        precision=_known(precision),
         seed=seed,
     )
     workspace = Workspace(work)
@@ -101,13 +99,16 @@ def ablate(
     batch: Annotated[int, typer.Option(min=1, help="Rows of a batch.")] = _SIZE.batch,
     tokens: Annotated[int, typer.Option(min=8, max=512, help="Of the window's text.")] = _SIZE.tokens,
     every: Annotated[int, typer.Option(min=1, help="Learn from every so many households.")] = _SIZE.every,
+    precision: Annotated[str, typer.Option(help=f"{' or '.join(PRECISIONS)}.")] = _SIZE.precision,
     repository: Annotated[Path, typer.Option(help="Its encoder says which texts are neighbours.")] = Path(
         "triton_models"
     ),
     json: _Json = None,
 ) -> None:
     """What each measure against overfitting is worth; runs that are there are not made again, so it goes on after a kill."""
-    size = AblationSize(seeds=seeds, steps=steps, batch=batch, tokens=tokens, every=every)
+    size = AblationSize(
+        seeds=seeds, steps=steps, batch=batch, tokens=tokens, every=every, precision=_known(precision)
+    )
     found = run_ablation(
         Workspace(work).samples(), repository, work / "plain-ablation", size, factors.split(",")
     )
@@ -158,6 +159,13 @@ def table(runs: dict[str, dict[str, Any]]) -> str:
             f"{run['samples_per_second']:.0f} | {run['milliseconds_per_row']:.1f} | {' | '.join(found)} |"
         )
     return "\n".join(lines)
+
+
+def _known(precision: str) -> Precision:
+    for known in PRECISIONS:
+        if precision == known:
+            return known
+    raise TrainerError(f"no precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class PlainRecipe:
         weight_decay: Of AdamW.
         dropout: In every layer.
         rank: Of LoRA's and AdaLoRA's matrices.
-        epsilon: Adversarial training, 0 for none.
+        epsilon: Adversarial training, 0 for none; needs ``full``.
         tokens: Of the window's text; the oldest behaviour is cut off.
         looks: How often the validation month is looked at.
         patience: Training stops early after so many looks without progress, and the best look's weights are kept; 0 for neither.
@@ -152,8 +152,12 @@ def fit_plain(
         run: Where and how.
 
     Raises:
-        TrainerError: There is no checkpoint to go on from, or the tuning does not fit the steps.
+        TrainerError: There is no checkpoint to go on from, or the tuning does not fit the steps or ``epsilon``.
     """
+    if recipe.epsilon and recipe.tuning != "full":
+        raise TrainerError(
+            f"adversarial training moves the word vectors, and --tuning {recipe.tuning} does not train them: leave out --epsilon"
+        )
     arguments = _arguments(recipe, run)  # seeds before weights are drawn
     if run.resume and not list(run.out.glob("checkpoint-*")):
         raise TrainerError(f"{run.out} has no checkpoint to go on from: leave out --resume")
@@ -185,6 +189,7 @@ def fit_plain(
         "rows": len(fitted.texts),
         "trained_ratio": trained_ratio(model),
         "steps": trained.global_step,
+        "kept_step": trainer.state.best_global_step if recipe.patience else trained.global_step,
         "loss": trained.training_loss,
         "seconds": round(stopwatch.seconds, 1),
         "samples_per_second": round(trained.global_step * recipe.batch / max(stopwatch.seconds, 1e-9), 2),
