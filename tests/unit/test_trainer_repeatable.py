@@ -1,5 +1,8 @@
 """One seed, one result: two runs of the same recipe on the same samples leave the same bytes."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +90,20 @@ def test_of_a_large_range_the_texts_that_are_bought_most_teach(
     assert bought[taught].min() >= bought[rest].max()
     shown = np.concatenate([lesson.fit, lesson.unseen])
     assert set(shown[shown < len(made.texts)].tolist()) == set(taught.tolist())
+
+
+@pytest.mark.parametrize(("chosen", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_waiting_threads_leave_the_cores_to_others(chosen: dict[str, str], policy: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+
+    started = subprocess.run(
+        [sys.executable, "-c", "import trainer.workspace"],
+        env={**environment, **chosen, "OMP_DISPLAY_ENV": "TRUE"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    told = [line for line in started.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
+    assert told
+    assert all(policy in line for line in told)
