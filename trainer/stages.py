@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer.acts import acts_report
-from trainer.ads import ResponseRows, assumed_response, fit_response, response_rows, measured_response
+from trainer.ads import ResponseRows, assumed_response, fit_response, measured_response, response_rows
 from trainer.contract import ENCODER, HEAD
 from trainer.encoder import base_directory, load_encoder, load_tokenizer
 from trainer.evaluate import (
