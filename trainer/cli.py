@@ -99,6 +99,9 @@ _Set = Annotated[
         "--set", metavar="NAME=NUMBER", help="A setting of the training, as head.learning_rate=0.003."
     ),
 ]
+_Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the encoder where a killed run of the same stood.")
+]
 _OUT = Path("triton_models")
 _STUB = stub_python(os.environ)
 _UNTRACKED = Untracked()
@@ -110,6 +113,7 @@ def train(
     quick: _Quick = False,
     changed: _Set = None,
     report_to: Annotated[str, typer.Option(help="tensorboard, wandb, mlflow or none.")] = NONE,
+    resume: _Resume = False,
     json: _Json = None,
 ) -> None:
     """Fine-tune the encoder and train the head."""
@@ -117,7 +121,7 @@ def train(
     recipe = _recipe(quick=quick).with_settings(settings)
     with shown(_CONSOLE) as progress, tracked(report_to, work / "tracking", recipe.settings()) as tracking:
         pace = Pace(progress)
-        figures = _train(Workspace(work), recipe, pace, settings, tracking)
+        figures = _train(Workspace(work), recipe, pace, settings, tracking, resume=resume)
     tell({**figures, "steps_per_second": pace.per_second()}, json)
 
 
@@ -201,6 +205,7 @@ def make(
     stub: _Stub = _STUB,
     changed: _Set = None,
     images: ImagesOption = None,
+    resume: _Resume = False,
     json: _Json = None,
 ) -> None:
     """Every stage, from the data to the published version."""
@@ -209,7 +214,7 @@ def make(
     began = _CLOCK.monotonic_seconds()
     make_samples(workspace, archive, images=images)
     with shown(_CONSOLE) as progress:
-        figures: dict[str, Any] = {"train": _train(workspace, recipe, progress, settings)}
+        figures: dict[str, Any] = {"train": _train(workspace, recipe, progress, settings, resume=resume)}
     figures["export"] = _export(workspace, recipe)
     with shown(_CONSOLE) as progress:
         choice = EvaluationChoice(bar_only=True)
@@ -250,11 +255,13 @@ def _train(
     progress: Progress,
     settings: dict[str, float],
     tracking: Tracking = _UNTRACKED,
+    *,
+    resume: bool = False,
 ) -> dict[str, Any]:
     require_memory(work.samples())
     figures = {
         "settings": settings,
-        "encoder": train_encoder(work, recipe.encoder, progress, tracking),
+        "encoder": train_encoder(work, recipe.encoder, progress, tracking, resume=resume),
         "head": train_head(work, recipe.head, progress, tracking),
     }
     for name in ("encoder", "head"):

@@ -18,7 +18,7 @@ from trainer.augmentation import with_synonyms
 from trainer.copurchase import Lesson, agreement, make_lesson
 from trainer.encoder import BehaviourEncoder, base_directory, encode, load_encoder, load_tokenizer, tokenize
 from trainer.errors import TrainerError
-from trainer.fit_encoder import EncoderRecipe, descend, disagreement
+from trainer.fit_encoder import EncoderRecipe, Watch, descend, disagreement
 from trainer.progress import Progress
 from trainer.train import keep_encoder
 from trainer.workspace import Workspace
@@ -120,16 +120,15 @@ def fit_student(
 ) -> float:
     """Teach in place by texts and the teacher's vectors of them; the mean loss of the last tenth of the steps."""
     texts, targets = lesson[0], torch.from_numpy(lesson[1])
-    draw = np.random.default_rng(recipe.fit.seed)
     batch = min(recipe.fit.batch, len(texts))
 
-    def loss() -> Tensor:
+    def loss(draw: np.random.Generator) -> Tensor:
         rows = draw.choice(len(texts), batch, replace=False)
         vectors, wanted = student(*tokenize(tokenizer, [texts[row] for row in rows])), targets[rows]
         apart: Tensor = 1.0 - (vectors * wanted).sum(dim=1).mean()
         return apart + recipe.neighbours * disagreement(vectors, wanted, _TEMPERATURE, _TEMPERATURE)
 
-    return descend(student, recipe.fit, loss, advance, lambda _: None)
+    return descend(student, recipe.fit, loss, Watch(advance))
 
 
 def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> dict[str, float] | None:

@@ -1,5 +1,6 @@
 """Training stage: encoder, then head, both rounded to what is shipped before anything is measured with them."""
 
+from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from trainer.calibration import fit_curve, fit_line, fit_steps
+from trainer.checkpoint import Checkpoint
 from trainer.copurchase import Lesson, agreement, make_lesson
 from trainer.encoder import (
     BehaviourEncoder,
@@ -20,7 +22,7 @@ from trainer.encoder import (
 )
 from trainer.evaluate import questions
 from trainer.export import round_to_half
-from trainer.fit_encoder import EncoderRecipe, fit_encoder
+from trainer.fit_encoder import EncoderRecipe, Watch, fit_encoder
 from trainer.fit_head import (
     HeadRecipe,
     fit_intent,
@@ -36,6 +38,7 @@ from trainer.head_inputs import level_of
 from trainer.images import fit_fusion, fused_texts, kept_fusion
 from trainer.pooling import Asked, measure
 from trainer.progress import Progress
+from trainer.rival_cache import fingerprint
 from trainer.rows import Split, SplitReader, TextVectors
 from trainer.tracking import Tracking, Untracked
 from trainer.workspace import Workspace
@@ -44,16 +47,34 @@ _UNTRACKED: Final = Untracked()
 
 
 def train_encoder(
-    work: Workspace, recipe: EncoderRecipe, progress: Progress, tracking: Tracking = _UNTRACKED
+    work: Workspace,
+    recipe: EncoderRecipe,
+    progress: Progress,
+    tracking: Tracking = _UNTRACKED,
+    *,
+    resume: bool = False,
 ) -> dict[str, Any]:
-    """Fine-tune, round and save the encoder and the vectors of all texts, fused with images if there are any; figures."""
+    """Fine-tune, round and save the encoder and the vectors of all texts, fused with images if there are any; figures.
+
+    Args:
+        work: With samples. The run is kept there until the head is trained too, for ``resume``.
+        recipe: How.
+        progress: Shows bars.
+        tracking: Told the losses.
+        resume: Go on from where a killed run stood.
+
+    Raises:
+        TrainerError: If there is none, or it is of another recipe or other samples.
+    """
     samples = work.samples()
     lesson = make_lesson(samples, recipe.seed)
     base = base_directory()
     encoder, tokenizer = load_base(base), load_tokenizer(base)
     before = encode(encoder, tokenizer, lesson.texts)
     bar, tell_loss = progress("fine-tune encoder", recipe.steps), tracking.losses("encoder")
-    loss = fit_encoder(encoder, tokenizer, lesson, recipe, bar, tell_loss)
+    taught = fingerprint({}, (lesson.fit, lesson.weights, lesson.teacher))
+    checkpoint = Checkpoint(work.encoder_checkpoint, {**asdict(recipe), "lesson": taught})
+    loss = fit_encoder(encoder, tokenizer, lesson, recipe, Watch(bar, tell_loss, checkpoint, resume))
     return {
         "loss": loss,
         "agreement_unseen_before": agreement(lesson, before, lesson.unseen),
@@ -123,6 +144,7 @@ def train_head(
     calibrate(head, validation)
     work.save_head(head, tables)
     save_handover(work, samples, head)
+    work.encoder_checkpoint.unlink(missing_ok=True)
     return {"rows": len(rows.derived), "mix": head.mix.tolist(), "validation": measure_head(head, validation)}
 
 

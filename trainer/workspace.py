@@ -37,6 +37,7 @@ class Workspace:
         self.samples_directory = samples_directory or directory / "samples"
         self._fit_share = fit_share
         self.encoder_weights = directory / "encoder.safetensors"
+        self.encoder_checkpoint = directory / "encoder.checkpoint"
         self.encoder_onnx = directory / "encoder.onnx"
         self.head_onnx = directory / "head.onnx"
         self.rivals_directory = directory / "rivals"

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,16 @@ pytest.importorskip("torch", reason="needs the trainer extra (torch)")
 import torch
 
 import trainer.copurchase
+import trainer.fit_encoder
 from stream.archive.description import InterestChoice
 from tests.shop_files import order_rows, write_shop
 from trainer.copurchase import make_lesson
+from trainer.errors import TrainerError
 from trainer.events.importing import import_files
 from trainer.events.mapping import read_mapping
 from trainer.fit_encoder import EncoderRecipe
 from trainer.fit_head import HeadRecipe
-from trainer.progress import silent
+from trainer.progress import Progress, silent
 from trainer.recipe import Recipe
 from trainer.record import plan_samples, write_samples
 from trainer.samples import Samples
@@ -72,6 +75,53 @@ def test_one_seed_gives_one_run_bit_for_bit(tmp_path: Path, samples: Path) -> No
 
     assert {"encoder.safetensors", "head.safetensors", "vectors.npz texts"} <= first.keys()
     assert [name for name, content in first.items() if again[name] != content] == []
+
+
+class KilledError(Exception):
+    """In the middle of a step."""
+
+
+def killed_after(steps: int) -> Progress:
+    left = iter(range(steps))
+
+    def begin(title: str, total: int) -> Callable[[int], None]:
+        del title, total
+
+        def advance(_done: int) -> None:
+            if next(left, None) is None:
+                raise KilledError
+
+        return advance
+
+    return begin
+
+
+@pytest.mark.timeout(600)  # trains twice
+@pytest.mark.usefixtures("as_the_command_line")
+def test_an_encoder_that_was_killed_goes_on_to_the_same_bytes(
+    tmp_path: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer.fit_encoder, "_KEPT_EVERY", 2)
+    recipe = EncoderRecipe(steps=5, batch=8, warmup_steps=1)
+    whole, killed = (Workspace(tmp_path / name, samples) for name in ("whole", "killed"))
+    for work in (whole, killed):
+        work.directory.mkdir()
+    told = train_encoder(whole, recipe, silent)
+
+    with pytest.raises(KilledError):
+        train_encoder(killed, recipe, killed_after(3))
+    torch.rand(7)
+    resumed = train_encoder(killed, recipe, silent, resume=True)
+
+    assert resumed == told
+    assert killed.encoder_weights.read_bytes() == whole.encoder_weights.read_bytes()
+    with pytest.raises(TrainerError, match="was made by another recipe"):
+        train_encoder(killed, replace(recipe, learning_rate=0.5), silent, resume=True)
+
+    train_head(killed, HeadRecipe(epochs=1, batch=32), silent)
+
+    with pytest.raises(TrainerError, match="nothing to go on from: leave out --resume"):
+        train_encoder(killed, recipe, silent, resume=True)
 
 
 def test_of_a_large_range_the_texts_that_are_bought_most_teach(

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainer.augmentation import AUGMENTATIONS, Alter, Augmentation, Behaviours
+from trainer.checkpoint import Checkpoint, step_draw
 from trainer.unsupervised.behaviour_network import BehaviourNetwork, EncoderName, NetworkShape, mean_state
-from trainer.unsupervised.checkpoint import Checkpoint, step_draw
 from trainer.unsupervised.sequences import Sequences, padded
 
 _BATCH: Final = 256

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainer.checkpoint import Checkpoint, step_draw
 from trainer.unsupervised.behaviour_network import BehaviourNetwork, EncoderName, NetworkShape
-from trainer.unsupervised.checkpoint import Checkpoint, step_draw
 from trainer.unsupervised.sequences import Sequences
 
 Objective = Literal["masked", "next"]
