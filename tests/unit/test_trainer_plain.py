@@ -142,6 +142,34 @@ def test_figures_say_which_weights_were_kept(base: Path, tmp_path: Path, patienc
     assert figures["kept_step"] == (best["step"] if patience else 20)
 
 
+@pytest.mark.parametrize("tuning", TUNINGS)
+def test_the_best_look_is_kept_whatever_came_after_it(
+    base: Path, tmp_path: Path, tuning: Tuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = []
+
+    def worse_each_time(_: WindowRows) -> Any:
+        def judge(asked: Any) -> dict[str, float]:
+            said.append(np.array(asked.predictions))
+            return {"novel8_ndcg10": 1.0 / len(said)}
+
+        return judge
+
+    monkeypatch.setattr("trainer.plain.fit._judge", worse_each_time)
+    chosen = replace(recipe(tuning, 60), looks=6, patience=6, learning_rate=2e-2)
+
+    figures = fit_plain(base, rows(32), rows(32), chosen, PlainRun(tmp_path))
+
+    assert figures["kept_step"] == 10
+    assert np.allclose(said[0], said[-1], atol=1e-4)
+    assert not np.allclose(said[-2], said[-1], atol=1e-4)
+
+
+def test_adalora_does_not_go_on_after_a_kill(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match="no checkpoint keeps: leave out --resume"):
+        fit_plain(base, rows(8), rows(8), recipe("adalora"), PlainRun(tmp_path, resume=True))
+
+
 def test_few_weights_are_trained_beside_a_frozen_bert(base: Path) -> None:
     ratios = {}
     for tuning in TUNINGS:

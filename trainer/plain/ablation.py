@@ -41,7 +41,7 @@ _NEIGHBOURS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class AblationSize:
-    """How long and on how much each run is trained.
+    """How long and on how much each run is trained: some seven times over few rows, for a measure against overfitting needs some.
 
     Attributes:
         seeds: Runs of each factor.
@@ -55,10 +55,10 @@ class AblationSize:
     """
 
     seeds: int = 3
-    steps: int = 100
+    steps: int = 200
     batch: int = 16
     tokens: int = 64
-    every: int = 8
+    every: int = 64
     judged_every: int = 4
     looks: int = 5
     precision: Precision = "fp32"

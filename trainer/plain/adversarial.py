@@ -4,9 +4,12 @@ FGM: the word vectors are moved a small way along the loss's gradient, and the l
 Source: Miyato, Dai, Goodfellow 2017, Adversarial Training Methods for Semi-Supervised Text Classification.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from peft import AdaLoraConfig
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -49,6 +52,31 @@ class AdversarialTrainer(Trainer):
         with torch.no_grad():
             words.add_(moved)
         return moved
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        with _all_ranks(self.model):
+            super()._save(output_dir, state_dict)
+
+    def _load_best_model(self) -> None:
+        with _all_ranks(self.model):
+            super()._load_best_model()
+
+
+@contextmanager
+def _all_ranks(model: Any) -> Iterator[None]:
+    """AdaLoRA's weights as they are trained, with zeros for the ranks that it took away.
+
+    peft would leave those out by the ranks of the moment, and could not read an earlier checkpoint once they have moved on.
+    """
+    configs = [one for one in getattr(model, "peft_config", {}).values() if isinstance(one, AdaLoraConfig)]
+    patterns = [config.rank_pattern for config in configs]
+    for config in configs:
+        config.rank_pattern = None
+    try:
+        yield
+    finally:
+        for config, pattern in zip(configs, patterns, strict=True):
+            config.rank_pattern = pattern
 
 
 class RankAllocation(TrainerCallback):

@@ -152,8 +152,12 @@ def fit_plain(
         run: Where and how.
 
     Raises:
-        TrainerError: There is no checkpoint to go on from, or the tuning does not fit the steps or ``epsilon``.
+        TrainerError: There is no checkpoint to go on from, or the tuning does not fit the steps, ``epsilon`` or going on.
     """
+    if run.resume and recipe.tuning == "adalora":
+        raise TrainerError(
+            "adalora hands out its ranks by what it saw of every step, which no checkpoint keeps: leave out --resume"
+        )
     if recipe.epsilon and recipe.tuning != "full":
         raise TrainerError(
             f"adversarial training moves the word vectors, and --tuning {recipe.tuning} does not train them: leave out --epsilon"
