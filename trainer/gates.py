@@ -88,14 +88,15 @@ def judge(evaluation: Figures, predecessor: Figures | None) -> Verdict:
     """The gates of an evaluation, with those against a predecessor if the two can be compared.
 
     Args:
-        evaluation: Sections ``variants``, ``acts``, ``protocol`` and, where groups of users are known, ``fairness``.
+        evaluation: Sections ``variants``, ``acts``, ``protocol``, and where there are groups of users or mailings ``fairness``
+            and ``coupon_response``.
         predecessor: The manifest of the newest version that is published; None if there is none.
 
     Raises:
         GateError: If a figure that a gate needs is missing.
     """
     variants = evaluation["variants"]
-    gates = [*_bars(variants), *_fairness(evaluation), _acts(evaluation)]
+    gates = [*_bars(variants), *_fairness(evaluation), *_coupons(evaluation), _acts(evaluation)]
     if predecessor is None:
         return Verdict(tuple(gates), "there is none")
     number, earlier = predecessor["version"], predecessor.get("evaluation", {})
@@ -177,6 +178,15 @@ def _fairness(evaluation: Figures) -> Iterator[Gate]:
         yield Gate(
             _FAIRNESS, beyond, FAIRNESS_TOLERANCE, "how far a group's calibration gap is surely off zero"
         )
+
+
+def _coupons(evaluation: Figures) -> Iterator[Gate]:
+    """The ad response says more than the rate seen in fitting; not asked where there are no mailings."""
+    asked = evaluation.get("coupon_response")
+    if asked:
+        constant, ours = (_figure(asked, "test_held_out", name) for name in ("constant_log_loss", "log_loss"))
+        says = "the log loss of a constant minus that of the ad response"
+        yield Gate("coupon-log-loss", constant - ours, 0.0, says)
 
 
 def _acts(evaluation: Figures) -> Gate:

@@ -87,6 +87,15 @@ def test_a_group_whose_calibration_gap_is_surely_off_zero_refuses_the_version() 
     assert failed({**evaluation(), "fairness": unfair}) == ["fairness"]
 
 
+def test_an_ad_response_that_says_less_than_a_constant_refuses_the_version() -> None:
+    def coupons(log_loss: float) -> dict[str, Any]:
+        return {"test_held_out": {"log_loss": log_loss, "constant_log_loss": 0.04}}
+
+    assert failed({**evaluation(), "coupon_response": coupons(0.039)}) == []
+    assert failed({**evaluation(), "coupon_response": coupons(0.041)}) == ["coupon-log-loss"]
+    assert failed({**evaluation(), "coupon_response": {}}) == []
+
+
 def test_where_no_groups_are_known_fairness_is_not_asked() -> None:
     nobody = {"attributes": {}, "failed": [], "ok": True}
 
