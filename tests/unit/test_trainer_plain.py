@@ -19,7 +19,7 @@ from stream.events import EVENT_TYPES  # noqa: E402
 from tests.made_samples import REPOSITORY, write_made_samples  # noqa: E402
 from trainer.errors import TrainerError  # noqa: E402
 from trainer.plain.ablation import AblationSize, ablation, ablation_table, run_ablation  # noqa: E402
-from trainer.plain.cli import table  # noqa: E402
+from trainer.plain.cli import differences, table  # noqa: E402
 from trainer.plain.fit import PlainRecipe, PlainRun, fit_plain  # noqa: E402
 from trainer.plain.tuning import TUNINGS, Tuning, base_rates, merged, trained_ratio, tuned  # noqa: E402
 from trainer.plain.window_text import Altered, WindowRows, split_rows, window_text  # noqa: E402
@@ -328,6 +328,7 @@ def test_runs_stand_in_one_table() -> None:
         "samples_per_second": 52.0,
         "milliseconds_per_row": 6.51,
         "validation": variants,
+        "minus_full": {"never": {"ndcg10": 0.01, "ndcg10_ci": [-0.005, 0.025]}},
     }
 
     heads, _, row = table({"lora": run}).splitlines()
@@ -336,8 +337,21 @@ def test_runs_stand_in_one_table() -> None:
         "| all ndcg10 | novel8 ndcg10 | never ndcg10 | all macro_auc | novel8 macro_auc | never macro_auc |"
     )
     assert (
-        row == "| lora | 1.1% | 100 | 61 | 52 | 6.5 | 0.5000 | 0.5000 | 0.5000 | 0.6000 | 0.6000 | 0.6000 |"
+        row == "| lora | 1.1% | 100 | 61 | 52 | 6.5 "
+        "| 0.5000 | 0.5000 | 0.5000 (-0.0050 to +0.0250) | 0.6000 | 0.6000 | 0.6000 |"
     )
+
+
+def test_a_run_is_held_against_full_tuning_household_by_household() -> None:
+    full, better = run(0.4, 0.5, 0.6), run(0.5, 0.6, 0.7)
+
+    found = differences(better, full)
+
+    assert found["novel8"]["ndcg10"] == pytest.approx(0.1)
+    assert found["novel8"]["ndcg10_ci"] == pytest.approx([0.1, 0.1])
+    assert differences(full, full) == {}
+    assert differences(better, None) == {}
+    assert differences(run(0.5, 0.6), full) == {}  # other households
 
 
 def run(*ndcg: float, steps: int = 5) -> dict[str, Any]:

@@ -17,9 +17,8 @@ from trainer.augmentation import AUGMENTATIONS, Augmentation, Substitutes, neigh
 from trainer.encoder import base_directory
 from trainer.errors import TrainerError
 from trainer.models import published_vectors
-from trainer.plain.fit import FIGURES, SAID, PlainRecipe, PlainRun, Precision, fit_plain
+from trainer.plain.fit import FIGURES, NDCG, PlainRecipe, PlainRun, Precision, fit_plain
 from trainer.plain.window_text import Altered, WindowRows, split_rows
-from trainer.ranking import rank
 from trainer.samples import Samples
 from trainer.unsupervised.pretrain_score import interval
 
@@ -147,13 +146,10 @@ def ablation_table(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _run(out: Path, rows: tuple[WindowRows, WindowRows], recipe: PlainRecipe, size: AblationSize) -> None:
     """One run; its weights are not kept."""
-    fitted, validation = rows
-    figures = fit_plain(base_directory(), fitted, validation, recipe, PlainRun(out))
-    said = np.load(out / SAID)
-    ndcg = {name: rank(said, question).ndcg.tolist() for name, question in validation.questions().items()}
+    figures = fit_plain(base_directory(), *rows, recipe, PlainRun(out))
     rmtree(out)
     out.mkdir()
-    kept = {"size": _rows_of(size), "asked": repr(recipe), "ndcg": ndcg, **figures}
+    kept = {"size": _rows_of(size), "asked": repr(recipe), **figures}
     (out / FIGURES).write_text(json.dumps(kept), encoding="utf-8")
 
 
@@ -176,7 +172,7 @@ def _kept(out: Path) -> dict[str, Any]:
 
 def _by_seed(runs: Sequence[Mapping[str, Any]], variant: str) -> NDArray[np.float64]:
     """NDCG@10 of each ranked household by run, [seeds, households]."""
-    return np.array([run["ndcg"][variant] for run in runs], dtype=np.float64)
+    return np.array([run[NDCG][variant] for run in runs], dtype=np.float64)
 
 
 def _substitutes(

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import numpy as np
 import typer
 from rich.console import Console
 
@@ -12,11 +13,12 @@ from trainer.encoder import base_directory
 from trainer.errors import TrainerError
 from trainer.plain.ablation import FACTORS, AblationSize, ablation_table, run_ablation
 from trainer.plain.export import export_plain
-from trainer.plain.fit import FIGURES, PRECISIONS, PlainRecipe, PlainRun, Precision, fit_plain
+from trainer.plain.fit import FIGURES, NDCG, PRECISIONS, PlainRecipe, PlainRun, Precision, fit_plain
 from trainer.plain.tuning import TUNINGS
 from trainer.plain.window_text import split_rows
 from trainer.telling import tell
 from trainer.tracking import require_tracker
+from trainer.unsupervised.pretrain_score import interval
 from trainer.workspace import Workspace, write_json
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -140,25 +142,55 @@ def compare(work: _Work = _WORK, json: _Json = None) -> None:
         raise TrainerError(
             f"{work / 'plain'} has no finished run: `interestflow-trainer plain train` makes one"
         )
-    Console(width=160, soft_wrap=True).print(table(runs), markup=False, highlight=False)
+    found = {
+        name: {**_told(run), "minus_full": differences(run, runs.get("full"))} for name, run in runs.items()
+    }
+    Console(width=160, soft_wrap=True).print(table(found), markup=False, highlight=False)
     if json is not None:
-        write_json(json, runs)
+        write_json(json, found)
+
+
+def differences(run: dict[str, Any], full: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """NDCG@10 of a run minus that of full tuning by variant, with intervals; empty if both did not rank the same number of households."""
+    if full is None or run is full:
+        return {}
+    pairs = {name: (np.array(run[NDCG][name]), np.array(full[NDCG][name])) for name in _VARIANTS}
+    if any(len(ours) != len(theirs) for ours, theirs in pairs.values()):
+        return {}
+    return {
+        name: {"ndcg10": float((ours - theirs).mean()), "ndcg10_ci": interval(ours - theirs, seed=0)}
+        for name, (ours, theirs) in pairs.items()
+    }
 
 
 def table(runs: dict[str, dict[str, Any]]) -> str:
-    """The runs as a Markdown table."""
+    """The runs as a Markdown table; behind each NDCG@10 the interval of its difference to full tuning."""
     heads = [f"{variant} {column}" for column in _COLUMNS for variant in _VARIANTS]
     lines = [
         f"| run | trained weights | steps | seconds | rows/s | ms per row | {' | '.join(heads)} |",
         f"|---|{'---|' * (5 + len(heads))}",
     ]
     for name, run in runs.items():
-        found = [f"{run['validation'][variant][column]:.4f}" for column in _COLUMNS for variant in _VARIANTS]
+        found = [_cell(run, column, variant) for column in _COLUMNS for variant in _VARIANTS]
         lines.append(
             f"| {name} | {run['trained_ratio']:.1%} | {run['steps']} | {run['seconds']:.0f} | "
             f"{run['samples_per_second']:.0f} | {run['milliseconds_per_row']:.1f} | {' | '.join(found)} |"
         )
     return "\n".join(lines)
+
+
+def _cell(run: dict[str, Any], column: str, variant: str) -> str:
+    figure = f"{run['validation'][variant][column]:.4f}"
+    against = run["minus_full"].get(variant)
+    if column != "ndcg10" or against is None:
+        return figure
+    low, high = against["ndcg10_ci"]
+    return f"{figure} ({low:+.4f} to {high:+.4f})"
+
+
+def _told(run: dict[str, Any]) -> dict[str, Any]:
+    """A run's figures without those of each household."""
+    return {name: figure for name, figure in run.items() if name != NDCG}
 
 
 def _known(precision: str) -> Precision:
@@ -176,4 +208,4 @@ def _read(path: Path) -> dict[str, Any]:
 def _tell(figures: dict[str, Any], path: Path | None) -> None:
     if int(os.environ.get("RANK", "0")):  # one of several processes tells
         return
-    tell(figures, path)
+    tell(_told(figures), path)

@@ -33,11 +33,14 @@ from trainer.plain.stopwatch import Stopwatch
 from trainer.plain.tuning import LEARNING_RATES, RANK, Tuning, base_rates, merged, trained_ratio, tuned
 from trainer.plain.window_text import WindowRows
 from trainer.pooling import Asked, measure
+from trainer.ranking import rank
 
 #: Probabilities [n, L] of the validation rows.
 SAID: Final = "validation.npy"
 #: Of a finished run.
 FIGURES: Final = "figures.json"
+#: In the figures, NDCG@10 of each ranked household by variant: what two runs are compared by.
+NDCG: Final = "ndcg"
 #: What decides between checkpoints.
 _METRIC: Final = "novel8_ndcg10"
 #: Batches of one row that the cost is measured with.
@@ -188,6 +191,7 @@ def fit_plain(
     judged = _Encoded(tokenizer, validation, recipe.tokens)
     trainer.compute_metrics = _judge(validation)
     said = trainer.predict(judged)
+    scores = probabilities(np.asarray(said.predictions))
     figures = {
         "recipe": asdict(recipe),
         "rows": len(fitted.texts),
@@ -199,12 +203,15 @@ def fit_plain(
         "samples_per_second": round(trained.global_step * recipe.batch / max(stopwatch.seconds, 1e-9), 2),
         "looks": [entry for entry in trainer.state.log_history if f"eval_{_METRIC}" in entry],
         "validation": _by_variant(said.metrics or {}),
+        NDCG: {
+            name: rank(scores, question).ndcg.tolist() for name, question in validation.questions().items()
+        },
         "milliseconds_per_row": _cost(model, judged),
     }
     if trainer.is_world_process_zero():
         whole: Any = merged(model)
         whole.save_pretrained(run.out / "model")
-        np.save(run.out / SAID, probabilities(np.asarray(said.predictions)))
+        np.save(run.out / SAID, scores)
         (run.out / FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return figures
 
