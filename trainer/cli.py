@@ -24,7 +24,7 @@ from trainer.distill_cli import distill_command
 from trainer.engines_cli import half, openvino
 from trainer.errors import TrainerError
 from trainer.evaluate import put_table
-from trainer.evaluate_cli import evaluate
+from trainer.evaluate_cli import GroupsOption, evaluate
 from trainer.events.cli import events
 from trainer.explain.cli import explain
 from trainer.gates import parse_forced, trial_run
@@ -43,7 +43,7 @@ from trainer.stages import EvaluationChoice, ad_response, run_evaluation
 from trainer.stages import export as export_stage
 from trainer.telling import tell
 from trainer.tracking import NONE, Tracking, Untracked, tracked
-from trainer.train import train_encoder, train_head
+from trainer.train import forget_run, train_encoder, train_head
 from trainer.unsupervised.cluster_cli import clusters_app, user_vectors
 from trainer.unsupervised.contrast_cli import contrast_command
 from trainer.unsupervised.pretrain_cli import pretrain_command
@@ -122,6 +122,7 @@ def train(
     with shown(_CONSOLE) as progress, tracked(report_to, work / "tracking", recipe.settings()) as tracking:
         pace = Pace(progress)
         figures = _train(Workspace(work), recipe, pace, settings, tracking, resume=resume)
+    forget_run(Workspace(work))
     tell({**figures, "steps_per_second": pace.per_second()}, json)
 
 
@@ -205,6 +206,7 @@ def make(
     stub: _Stub = _STUB,
     changed: _Set = None,
     images: ImagesOption = None,
+    groups: GroupsOption = None,
     resume: _Resume = False,
     json: _Json = None,
 ) -> None:
@@ -217,11 +219,12 @@ def make(
         figures: dict[str, Any] = {"train": _train(workspace, recipe, progress, settings, resume=resume)}
     figures["export"] = _export(workspace, recipe)
     with shown(_CONSOLE) as progress:
-        choice = EvaluationChoice(bar_only=True)
+        choice = EvaluationChoice(bar_only=True, groups=groups)
         figures["evaluate"], _ = run_evaluation(
             workspace, models_of(workspace), recipe.rivals, choice, progress
         )
     figures["publish"] = publish_version(workspace, out, stub, recipe, forced={})
+    forget_run(workspace)
     figures["seconds"] = round(_CLOCK.monotonic_seconds() - began, 1)
     tell(figures, json)
     _say(figures["publish"])

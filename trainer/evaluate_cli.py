@@ -17,6 +17,10 @@ from trainer.stages import EvaluationChoice, run_evaluation
 from trainer.telling import tell
 from trainer.workspace import Workspace
 
+GroupsOption = Annotated[
+    Path | None, typer.Option("--groups", help="CSV with user_id and one column per attribute, for fairness.")
+]
+
 
 class _Cutoff(StrEnum):
     TEST = "test"
@@ -46,10 +50,7 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Write the report there: Markdown, one HTML file, plots and JSON.")
     ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV with user_id and one column per attribute, for fairness."),
-    ] = None,
+    groups: GroupsOption = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Rivals that are fitted in seconds, to see that everything runs.")
     ] = False,

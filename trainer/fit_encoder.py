@@ -132,6 +132,8 @@ class _Run:
         torch.set_rng_state(stood["torch"])
         self.draw.bit_generator.state = stood["numpy"]
         losses: list[float] = stood["losses"]
+        for loss in losses:  # a tracker counts its steps by what it is told
+            watch.tell_loss(loss)
         return losses
 
     def keep(self, checkpoint: Checkpoint, losses: list[float]) -> None:

@@ -18,7 +18,7 @@ from trainer.progress import Progress
 from trainer.recipe import Recipe
 from trainer.rows import SplitReader
 from trainer.stages import evaluation_protocol
-from trainer.train import train_encoder, train_head
+from trainer.train import forget_run, train_encoder, train_head
 from trainer.workspace import Workspace
 
 Figures = dict[str, Any]
@@ -67,6 +67,7 @@ def _point(part: Workspace, recipe: Recipe, progress: Progress) -> Figures:
     steps = _Steps(part, recipe)
     encoder = steps.once("encoder", lambda: train_encoder(part, recipe.encoder, progress))
     head = steps.once("head", lambda: train_head(part, recipe.head, progress))
+    forget_run(part)
     return {
         "users": int(samples.fitted.sum()),
         "purchase_lines": len(samples.fit_purchases(samples.calendar.validation).household),

@@ -57,7 +57,7 @@ def train_encoder(
     """Fine-tune, round and save the encoder and the vectors of all texts, fused with images if there are any; figures.
 
     Args:
-        work: With samples. The run is kept there until the head is trained too, for ``resume``.
+        work: With samples. The run is kept there for ``resume``; ``forget_run`` removes it.
         recipe: How.
         progress: Shows bars.
         tracking: Told the losses.
@@ -80,6 +80,11 @@ def train_encoder(
         "agreement_unseen_before": agreement(lesson, before, lesson.unseen),
         **keep_encoder(work, encoder, tokenizer, lesson, recipe.image_weight).figures,
     }
+
+
+def forget_run(work: Workspace) -> None:
+    """Remove what ``train_encoder`` keeps to go on from: nothing is left to be done with it."""
+    work.encoder_checkpoint.unlink(missing_ok=True)
 
 
 class Kept(NamedTuple):
@@ -144,7 +149,6 @@ def train_head(
     calibrate(head, validation)
     work.save_head(head, tables)
     save_handover(work, samples, head)
-    work.encoder_checkpoint.unlink(missing_ok=True)
     return {"rows": len(rows.derived), "mix": head.mix.tolist(), "validation": measure_head(head, validation)}
 
 

@@ -15,6 +15,7 @@ from trainer.drift import Newest, drift_report, measure_drift, parse_limits
 from trainer.drift_reference import REFERENCE, load_reference
 from trainer.errors import TrainerError
 from trainer.evaluate import ask_head, questions
+from trainer.evaluate_cli import GroupsOption
 from trainer.fit_head import HeadRecipe
 from trainer.gates import parse_forced
 from trainer.head_inputs import read_inputs
@@ -99,6 +100,7 @@ def update(
         list[str] | None,
         typer.Option(metavar="GATE=WHY", help="Publish although this gate is failed; recorded."),
     ] = None,
+    groups: GroupsOption = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Far too short rivals, to see that it runs.")
     ] = False,
@@ -119,7 +121,8 @@ def update(
             tell({**found, "version": None}, json)
             return
         recipe = Recipe.quick() if quick else Recipe()
-        _judge(workspace, repository, recipe, progress)
+        choice = EvaluationChoice(bar_only=True, groups=groups, command=_COMMAND)
+        _judge(workspace, repository, recipe, choice, progress)
     retention = Retention(keep, frozenset(pinned or ()))
     recorded = Recipe(head=shape, rivals=recipe.rivals, command=_COMMAND)
     forced = parse_forced(force or [])
@@ -127,11 +130,13 @@ def update(
     tell({**found, "version": found["publish"]["version"]}, json)
 
 
-def _judge(work: Workspace, repository: Path, recipe: Recipe, progress: Progress) -> None:
+def _judge(
+    work: Workspace, repository: Path, recipe: Recipe, choice: EvaluationChoice, progress: Progress
+) -> None:
     """Evaluate the updated run over the test cutoffs, and its predecessor on the same."""
     models = models_of(work)
     work.save_json("ads", ad_response(work.samples(), models))
-    run_evaluation(work, models, recipe.rivals, EvaluationChoice(bar_only=True, command=_COMMAND), progress)
+    run_evaluation(work, models, recipe.rivals, choice, progress)
     work.save_json(PREDECESSOR, measure_predecessor(work, repository, progress))
 
 

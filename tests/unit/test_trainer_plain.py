@@ -21,7 +21,7 @@ from trainer.errors import TrainerError  # noqa: E402
 from trainer.plain.ablation import AblationSize, ablation, ablation_table, run_ablation  # noqa: E402
 from trainer.plain.cli import differences, table  # noqa: E402
 from trainer.plain.fit import PlainRecipe, PlainRun, fit_plain  # noqa: E402
-from trainer.plain.tuning import TUNINGS, Tuning, base_rates, merged, trained_ratio, tuned  # noqa: E402
+from trainer.plain.tuning import RANK, TUNINGS, Tuning, base_rates, merged, trained_ratio, tuned  # noqa: E402
 from trainer.plain.window_text import Altered, WindowRows, split_rows, window_text  # noqa: E402
 from trainer.samples import Samples  # noqa: E402
 
@@ -241,6 +241,16 @@ def test_adalora_needs_steps_to_hand_out_its_ranks(base: Path, tmp_path: Path) -
         fit_plain(base, rows(8), rows(8), recipe("adalora", 4), PlainRun(tmp_path))
 
 
+def test_adalora_ends_with_the_ranks_that_it_may_have(base: Path, tmp_path: Path) -> None:
+    fit_plain(base, rows(32), rows(32), recipe("adalora", 60), PlainRun(tmp_path))
+
+    kept = load_file(tmp_path / "checkpoint-60" / "adapter_model.safetensors")
+    ranks = [weights for name, weights in kept.items() if "lora_E" in name]
+    assert len(ranks) == 4  # queries and values of two layers
+    assert sum(int(weights.count_nonzero()) for weights in ranks) == 4 * RANK
+    assert sum(len(weights) for weights in ranks) > 4 * RANK
+
+
 def test_adversarial_training_leaves_the_word_vectors_where_training_put_them(
     base: Path, tmp_path: Path
 ) -> None:
@@ -352,6 +362,7 @@ def test_a_run_is_held_against_full_tuning_household_by_household() -> None:
     assert differences(full, full) == {}
     assert differences(better, None) == {}
     assert differences(run(0.5, 0.6), full) == {}  # other households
+    assert differences({"steps": 5}, full) == {}  # of an earlier release
 
 
 def run(*ndcg: float, steps: int = 5) -> dict[str, Any]:

@@ -28,7 +28,8 @@ from trainer.progress import Progress, silent
 from trainer.recipe import Recipe
 from trainer.record import plan_samples, write_samples
 from trainer.samples import Samples
-from trainer.train import train_encoder, train_head
+from trainer.tracking import Untracked
+from trainer.train import forget_run, train_encoder, train_head
 from trainer.workspace import Workspace, make_repeatable
 
 pytestmark = pytest.mark.trainer
@@ -81,6 +82,17 @@ class KilledError(Exception):
     """In the middle of a step."""
 
 
+class Losses(Untracked):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[float] = []
+
+    def losses(self, name: str) -> Callable[[float], None]:
+        del name
+        return self.told.append
+
+
 def killed_after(steps: int) -> Progress:
     left = iter(range(steps))
 
@@ -111,14 +123,16 @@ def test_an_encoder_that_was_killed_goes_on_to_the_same_bytes(
     with pytest.raises(KilledError):
         train_encoder(killed, recipe, killed_after(3))
     torch.rand(7)
-    resumed = train_encoder(killed, recipe, silent, resume=True)
+    tracking = Losses()
+    resumed = train_encoder(killed, recipe, silent, tracking, resume=True)
 
     assert resumed == told
+    assert len(tracking.told) == recipe.steps  # those from before the kill among them
     assert killed.encoder_weights.read_bytes() == whole.encoder_weights.read_bytes()
     with pytest.raises(TrainerError, match="was made by another recipe"):
         train_encoder(killed, replace(recipe, learning_rate=0.5), silent, resume=True)
 
-    train_head(killed, HeadRecipe(epochs=1, batch=32), silent)
+    forget_run(killed)
 
     with pytest.raises(TrainerError, match="nothing to go on from: leave out --resume"):
         train_encoder(killed, recipe, silent, resume=True)

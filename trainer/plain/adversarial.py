@@ -64,7 +64,7 @@ class AdversarialTrainer(Trainer):
 
 @contextmanager
 def _all_ranks(model: Any) -> Iterator[None]:
-    """AdaLoRA's weights as they are trained, with zeros for the ranks that it took away.
+    """AdaLoRA's weights as they are trained, with those of the ranks that it took away, which it holds at zero.
 
     peft would leave those out by the ranks of the moment, and could not read an earlier checkpoint once they have moved on.
     """
@@ -82,10 +82,10 @@ def _all_ranks(model: Any) -> Iterator[None]:
 class RankAllocation(TrainerCallback):
     """Tells AdaLoRA of each step, which peft leaves to the loop."""
 
-    def on_pre_optimizer_step(
+    def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> None:
-        """Hand out ranks while the gradients are there."""
+        """Hand out ranks after the step, so that it moves none that was taken away, and while the gradients are there."""
         del args, control
         parts["model"].base_model.update_and_allocate(state.global_step)
 

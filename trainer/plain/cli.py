@@ -151,8 +151,11 @@ def compare(work: _Work = _WORK, json: _Json = None) -> None:
 
 
 def differences(run: dict[str, Any], full: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """NDCG@10 of a run minus that of full tuning by variant, with intervals; empty if both did not rank the same number of households."""
-    if full is None or run is full:
+    """NDCG@10 of a run minus that of full tuning by variant, with intervals; empty if both did not rank the same number of households.
+
+    Runs of an earlier release don't say what each household had.
+    """
+    if full is None or run is full or not {NDCG} <= run.keys() & full.keys():
         return {}
     pairs = {name: (np.array(run[NDCG][name]), np.array(full[NDCG][name])) for name in _VARIANTS}
     if any(len(ours) != len(theirs) for ours, theirs in pairs.values()):

@@ -56,14 +56,14 @@ def _members(cutoffs: Sequence[Asked], of: NDArray[np.str_], group: str) -> list
 def _figures(cutoffs: Sequence[Asked], scores: Sequence[Scores]) -> dict[str, Any]:
     households = np.concatenate([cutoff.households[cutoff.question.active] for cutoff in cutoffs])
     count = len(np.unique(households))
-    if count < MIN_HOUSEHOLDS:
+    rankings = [rank(given, cutoff.question) for given, cutoff in zip(scores, cutoffs, strict=True)]
+    if count < MIN_HOUSEHOLDS or not any(len(found.rows) for found in rankings):
         return {"households": count}
     said, bought = pooled(cutoffs, scores)
     excess = [
         (given - cutoff.question.bought).mean(axis=1)[cutoff.question.active]
         for given, cutoff in zip(scores, cutoffs, strict=True)
     ]
-    rankings = [rank(given, cutoff.question) for given, cutoff in zip(scores, cutoffs, strict=True)]
     ranked = [cutoff.households[found.rows] for cutoff, found in zip(cutoffs, rankings, strict=True)]
     gap, gap_ci = _mean_interval(households, np.concatenate(excess))
     ndcg, ndcg_ci = _mean_interval(np.concatenate(ranked), np.concatenate([r.ndcg for r in rankings]))
