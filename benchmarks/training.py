@@ -1,6 +1,6 @@
 """Samples per second of every training recipe, on a made shop: encoder, head, and plain BERT tuned in each way.
 
-    python -m benchmarks.training [--json FILE] [--steps 8] [--recipes "encoder and head,full,lora"]
+    python -m benchmarks.training [--json FILE] [--steps 12] [--recipes "encoder and head,full,lora"]
 
 A sample of the encoder is a text, of the head and of plain BERT a user at a cutoff. Each recipe runs in a process of its
 own, with the interpreter that runs this; it needs the trainer's environment. See docs/fine-tune.md.
@@ -72,7 +72,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", type=Path, help="also write the figures there")
-    parser.add_argument("--steps", type=int, default=8, help="of plain BERT")
+    parser.add_argument("--steps", type=int, default=12, help="of plain BERT; adalora needs 10")
     parser.add_argument("--recipes", default=",".join(RECIPES), help="by comma")
     asked = parser.parse_args()
     told: dict[str, Any] = {"machine": machine(), "versions": versions(_DISTRIBUTIONS)}
