@@ -117,12 +117,12 @@ def train(
     json: _Json = None,
 ) -> None:
     """Fine-tune the encoder and train the head."""
-    settings = parse_settings(changed or [])
+    workspace, settings = Workspace(work), parse_settings(changed or [])
     recipe = _recipe(quick=quick).with_settings(settings)
     with shown(_CONSOLE) as progress, tracked(report_to, work / "tracking", recipe.settings()) as tracking:
         pace = Pace(progress)
-        figures = _train(Workspace(work), recipe, pace, settings, tracking, resume=resume)
-    forget_run(Workspace(work))
+        figures = _train(workspace, recipe, pace, settings, tracking, resume=resume)
+    forget_run(workspace)
     tell({**figures, "steps_per_second": pace.per_second()}, json)
 
 

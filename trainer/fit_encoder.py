@@ -49,15 +49,12 @@ class Watch:
     resume: bool = False
 
 
-_UNWATCHED: Final = Watch()
-
-
 def fit_encoder(
     encoder: BehaviourEncoder,
     tokenizer: Tokenizer,
     lesson: Lesson,
     recipe: EncoderRecipe,
-    watch: Watch = _UNWATCHED,
+    watch: Watch,
 ) -> float:
     """Fine-tune in place; the mean loss of the last tenth of the steps. Word vectors stay as they are.
 
@@ -127,11 +124,12 @@ class _Run:
         """Put the run where it stood, if it goes on; the losses until then."""
         if watch.checkpoint is None or not watch.resume:
             return []
-        stood = watch.checkpoint.begin(self.encoder, self.optimizer, {}, watch.advance, resume=True)
+        stood = watch.checkpoint.load(self.encoder, self.optimizer)
         self.schedule.load_state_dict(stood["schedule"])
         torch.set_rng_state(stood["torch"])
         self.draw.bit_generator.state = stood["numpy"]
         losses: list[float] = stood["losses"]
+        watch.advance(len(losses))
         for loss in losses:  # a tracker counts its steps by what it is told
             watch.tell_loss(loss)
         return losses
@@ -139,7 +137,6 @@ class _Run:
     def keep(self, checkpoint: Checkpoint, losses: list[float]) -> None:
         """Write it down."""
         stands = {
-            "step": len(losses),
             "losses": losses,
             "schedule": self.schedule.state_dict(),
             "torch": torch.get_rng_state(),

@@ -174,10 +174,14 @@ def _fairness(evaluation: Figures) -> Iterator[Gate]:
     attributes = evaluation.get("fairness", {}).get("attributes", {})
     intervals = [row["calibration_gap_ci"] for rows in attributes.values() for row in rows if "ok" in row]
     if intervals:
-        beyond = max(max(low, -high, 0.0) for low, high in intervals)
-        yield Gate(
-            _FAIRNESS, beyond, FAIRNESS_TOLERANCE, "how far a group's calibration gap is surely off zero"
-        )
+        says = "how far a group's calibration gap is surely off zero"
+        yield Gate(_FAIRNESS, max(map(surely_off_zero, intervals)), FAIRNESS_TOLERANCE, says)
+
+
+def surely_off_zero(interval: Sequence[float]) -> float:
+    """How far the nearest end of an interval is from zero; 0 if zero lies within."""
+    low, high = interval
+    return max(low, -high, 0.0)
 
 
 def _coupons(evaluation: Figures) -> Iterator[Gate]:

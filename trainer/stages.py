@@ -191,9 +191,8 @@ def run_evaluation(
 ) -> tuple[dict[str, Any], Evaluation]:
     """Evaluate, count the look at the test, and keep the figures of the run's own models for its gates; both."""
     samples = work.samples()
-    groups = household_groups(
-        samples, choice.groups
-    )  # first: a file that can't be read is told of before anything is fitted
+    # First: a file that can't be read is told of before anything is fitted.
+    groups = household_groups(samples, choice.groups)
     found = evaluate(work, models, recipe, choice, progress)
     figures: dict[str, Any] = {
         "variants": found.variants,

@@ -51,9 +51,8 @@ def test_a_history_is_in_time_order_once_per_basket_without_what_is_no_interest(
 def test_a_history_ends_before_its_day() -> None:
     found = histories([(0, 7, 1, 1), (0, 8, 2, 5)])
 
-    assert found.of(0, date(2017, 3, 6)).interest.tolist() == [
-        1
-    ]  # the second basket is of that very midnight
+    # The second basket is of that very midnight.
+    assert found.of(0, date(2017, 3, 6)).interest.tolist() == [1]
 
 
 def test_a_household_without_purchases_has_an_empty_history() -> None:

@@ -197,10 +197,9 @@ def _told(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known(precision: str) -> Precision:
-    for known in PRECISIONS:
-        if precision == known:
-            return known
-    raise TrainerError(f"no precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    if precision not in PRECISIONS:
+        raise TrainerError(f"no precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    return precision
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluate import MODEL, Scores
-from trainer.gates import FAIRNESS_TOLERANCE
+from trainer.gates import FAIRNESS_TOLERANCE, surely_off_zero
 from trainer.pooling import Asked, household_draws, middle_95
 from trainer.ranking import auc, calibration_error, rank
 from trainer.report.scored import Scored, among, pooled
@@ -75,7 +75,7 @@ def _figures(cutoffs: Sequence[Asked], scores: Sequence[Scores]) -> dict[str, An
         "ece": calibration_error(said, bought),
         "calibration_gap": gap,
         "calibration_gap_ci": gap_ci,
-        "ok": gap_ci[0] <= FAIRNESS_TOLERANCE and gap_ci[1] >= -FAIRNESS_TOLERANCE,
+        "ok": surely_off_zero(gap_ci) <= FAIRNESS_TOLERANCE,
     }
 
 
